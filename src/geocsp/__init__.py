@@ -1,0 +1,31 @@
+"""geocsp: learn from geo-tagged images without labels."""
+
+from geocsp import coords
+from geocsp.location import LocationEncoder
+from geocsp.model import GeoModel, GeoPrior
+from geocsp.objectives import Objective
+from geocsp.predict import Calibration, fit_calibration, fuse
+from geocsp.registry import available, create
+from geocsp.train.finetune import FinetuneSettings, ImageHead, finetune, train_image_head
+from geocsp.train.pretrain import PretrainSettings, pretrain
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Calibration",
+    "FinetuneSettings",
+    "GeoModel",
+    "GeoPrior",
+    "ImageHead",
+    "LocationEncoder",
+    "Objective",
+    "PretrainSettings",
+    "available",
+    "coords",
+    "create",
+    "finetune",
+    "fit_calibration",
+    "fuse",
+    "pretrain",
+    "train_image_head",
+]

@@ -1,0 +1,1 @@
+"""Data: geo-tagged images in, one table and honest splits out."""

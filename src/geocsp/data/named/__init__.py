@@ -1,0 +1,1 @@
+"""Data sets with a name: built or read by one call each."""

@@ -1,0 +1,14 @@
+"""Errors that a user can act on."""
+
+from __future__ import annotations
+
+
+class DataError(ValueError):
+    """Input that cannot be used: the message says which row or file, what is wrong, what to do."""
+
+
+class MissingExtraError(ImportError):
+    """An optional package is not installed; the message names the extra that brings it."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed; pip install 'geocsp[{extra}]' brings it")

@@ -1,0 +1,42 @@
+"""Components by name: ``@register`` them where they live, ``create`` them anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+_KINDS: dict[str, dict[str, Callable[..., Any]]] = {}
+_Component = TypeVar("_Component", bound=Callable[..., Any])
+
+
+def register(kind: str, name: str) -> Callable[[_Component], _Component]:
+    """Class decorator that makes a component known as ``name`` among its ``kind``."""
+
+    def add(component: _Component) -> _Component:
+        known = _KINDS.setdefault(kind, {})
+        if name in known:
+            raise ValueError(f"{kind} {name!r} is registered twice")
+        known[name] = component
+        return component
+
+    return add
+
+
+def available(kind: str) -> list[str]:
+    """Names of all components of a kind: "location", "objective" or "image"."""
+    if kind not in _KINDS:
+        raise ValueError(f"no components of kind {kind!r}; kinds: {', '.join(sorted(_KINDS))}")
+    return sorted(_KINDS[kind])
+
+
+def create(kind: str, name: str, **settings: Any) -> Any:
+    """Build the component ``name`` of a kind with the keyword settings of its class.
+
+    The name and settings stay readable as ``component.recipe``, from which a saved folder
+    rebuilds it.
+    """
+    if name not in available(kind):
+        raise ValueError(f"no {kind} {name!r}; available: {', '.join(available(kind))}")
+    component = _KINDS[kind][name](**settings)
+    component.recipe = {"name": name, "settings": settings}
+    return component

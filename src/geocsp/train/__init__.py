@@ -1,0 +1,1 @@
+"""Training loops: pre-training without labels, fine-tuning with few."""

@@ -1,0 +1,168 @@
+"""Supervised stage: P(y | x) from labelled places, P(y | I) from labelled image features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from geocsp.errors import DataError
+from geocsp.model import GeoPrior
+from geocsp.objectives import NegativeSampling, presence_absence
+from geocsp.train.schedule import learning_rate_factor
+
+
+@dataclass(frozen=True)
+class FinetuneSettings:
+    """How to fine-tune the location prior.
+
+    Attributes:
+        steps: optimisation steps.
+        batch_size: labelled places in a step, drawn in shuffled passes.
+        learning_rate: peak rate of Adam.
+        weight_decay: decoupled weight decay.
+        cosine: let the rate fall to zero along a cosine; otherwise it stays constant.
+        freeze_location: train the class matrix only.
+        location_rate: factor on the rate for the location encoder.
+        negatives: how random places are drawn.
+    """
+
+    steps: int = 300
+    batch_size: int = 512
+    learning_rate: float = 5e-4
+    weight_decay: float = 0.0
+    cosine: bool = True
+    freeze_location: bool = False
+    location_rate: float = 1.0
+    negatives: NegativeSampling = NegativeSampling.SPHERE
+
+
+def finetune(
+    prior: GeoPrior, lonlat: Tensor, labels: Tensor, settings: FinetuneSettings, *, seed: int
+) -> list[float]:
+    """Train ``prior`` in place with the presence-absence loss on labelled places.
+
+    Args:
+        prior: location encoder, pre-trained or not, and class matrix.
+        lonlat: ``(N, 2)`` labelled places, degrees.
+        labels: ``(N,)`` classes, int64.
+        settings: length, rates and sampling.
+        seed: fixes batches, random places and dropout masks.
+
+    Returns:
+        The loss of every step.
+
+    Raises:
+        DataError: no labels, a label out of range, or lengths that differ.
+    """
+    check_labels(labels, len(lonlat), len(prior.class_names))
+    groups = [{"params": prior.class_matrix.parameters(), "peak": settings.learning_rate}]
+    if not settings.freeze_location:
+        peak = settings.learning_rate * settings.location_rate
+        groups.append({"params": prior.location.parameters(), "peak": peak})
+    optimizer = torch.optim.AdamW(groups, lr=0.0, weight_decay=settings.weight_decay)
+    generator = torch.Generator().manual_seed(seed)
+    losses = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        prior.train()
+        for step, rows in enumerate(_batches(len(labels), settings, generator)):
+            factor = learning_rate_factor(step / settings.steps, 0.0, settings.cosine)
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * factor
+            random = settings.negatives.sample(len(rows), generator).to(lonlat)
+            logits = prior(torch.cat([lonlat[rows], random]))
+            loss = presence_absence(logits[: len(rows)], labels[rows], logits[len(rows) :])
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            losses.append(float(loss.detach()))
+    prior.eval()
+    return losses
+
+
+def _batches(count: int, settings: FinetuneSettings, generator: torch.Generator) -> list[Tensor]:
+    """Row numbers of every step, in shuffled passes over all rows."""
+    batch = min(settings.batch_size, count)
+    passes = -(-settings.steps * batch // count)
+    order = torch.cat([torch.randperm(count, generator=generator) for _ in range(passes)])
+    return list(order[: settings.steps * batch].split(batch))
+
+
+@dataclass(frozen=True)
+class ImageHead:
+    """P(y | I): a linear classifier of standardised image features.
+
+    Attributes:
+        mean: ``(F,)`` mean of the training features.
+        deviation: ``(F,)`` standard deviation of the training features.
+        linear: the classifier.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+    linear: nn.Linear
+
+    @torch.no_grad()
+    def logits(self, features: Tensor) -> Tensor:
+        """Class logits of image features: ``(N, F)`` to ``(N, Q)``."""
+        scores: Tensor = self.linear((features - self.mean) / self.deviation)
+        return scores
+
+
+def train_image_head(
+    features: Tensor,
+    labels: Tensor,
+    classes: int,
+    *,
+    penalty: float = 1.0,
+    unlabelled: Tensor | None = None,
+    iterations: int = 200,
+) -> ImageHead:
+    """Fit a linear head by cross-entropy with an L2 penalty; convex, so no seed is involved.
+
+    Args:
+        features: ``(N, F)`` frozen image features.
+        labels: ``(N,)`` classes, int64.
+        classes: Q, number of classes.
+        penalty: the penalty added to the summed cross-entropy is penalty / 2 * |W|^2.
+        unlabelled: ``(M, F)`` features to standardise by; the labelled ones if left out.
+        iterations: most L-BFGS iterations.
+
+    Raises:
+        DataError: no labels, a label out of range, or lengths that differ.
+    """
+    check_labels(labels, len(features), classes)
+    basis = features if unlabelled is None else unlabelled
+    mean, deviation = basis.mean(0), basis.std(0, correction=0).clamp_min(1e-6)
+    standard = (features - mean) / deviation
+    linear = nn.Linear(features.shape[1], classes)
+    nn.init.zeros_(linear.weight)
+    nn.init.zeros_(linear.bias)
+    optimizer = torch.optim.LBFGS(
+        linear.parameters(), max_iter=iterations, line_search_fn="strong_wolfe"
+    )
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(linear(standard), labels)
+        loss = loss + penalty / (2 * len(labels)) * linear.weight.square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return ImageHead(mean, deviation, linear)
+
+
+def check_labels(labels: Tensor, rows: int, classes: int) -> None:
+    """Raise a DataError unless there are ``rows`` > 0 integer labels in [0, classes)."""
+    if len(labels) != rows or rows == 0:
+        raise DataError(f"need one label per row, at least one: {len(labels)} labels, {rows} rows")
+    if labels.dtype != torch.int64:
+        raise DataError(f"labels must be int64 class numbers, got {labels.dtype}")
+    wrong = (labels < 0) | (labels >= classes)
+    if bool(wrong.any()):
+        row = int(wrong.nonzero()[0])
+        raise DataError(f"label of row {row} is {int(labels[row])}, not in 0..{classes - 1}")
