@@ -142,7 +142,8 @@ def test_csp_mc_symmetric_with_learnable_temperature_equals_its_formula():
     assert_same(objective(v)["loss"], slow, leaves)
 
 
-def test_csp_mc_masks_near_pairs():
+@pytest.mark.parametrize("learnable", [False, True])
+def test_csp_mc_masks_near_pairs(learnable):
     km = 4000.0
     v, leaves = make_views()
 
@@ -158,12 +159,14 @@ def test_csp_mc_masks_near_pairs():
     masked = sum(pair(i, j) for i in range(B) for j in range(B) if i != j)
     assert 0 < masked < B * (B - 1)
     assert any(random(i, c) for i in range(B) for c in range(C))
+    scale = v.scale if learnable else 1.0
     slow = (
-        pick_own(v.location, v.image, 1.0, pair)
-        + slow_mc_random(v, 1.0, random)
-        + pick_own(v.location, v.location_again, 1.0, pair)
+        pick_own(v.location, v.image, scale, pair)
+        + slow_mc_random(v, scale, random)
+        + pick_own(v.location, v.location_again, scale, pair)
     )
-    assert_same(CspMc(negatives_per_image=C, mask_km=km)(v)["loss"], slow, leaves)
+    objective = CspMc(negatives_per_image=C, mask_km=km, learnable_temperature=learnable)
+    assert_same(objective(v)["loss"], slow, leaves)
 
 
 @pytest.mark.parametrize("eps", [0.0, 1e-5])

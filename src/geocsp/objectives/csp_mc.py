@@ -63,11 +63,12 @@ class CspMc(ThreeNegatives):
     def random_location(self, views: Views) -> Tensor:
         """Loss L, a scalar."""
         assert views.negatives is not None
-        true = (views.location * views.image).sum(-1, keepdim=True)
-        random = torch.einsum("bcd,bd->bc", views.negatives, views.image)
-        if self.mask_km:
+        scale = self._scale(views, "L")
+        true = scale * (views.location * views.image).sum(-1, keepdim=True)
+        random = scale * torch.einsum("bcd,bd->bc", views.negatives, views.image)
+        if self.mask_km:  # after the scale, whose gradient would be 0 * inf otherwise
             random = random.masked_fill(negatives_near(views, self.mask_km), -torch.inf)
-        logits = torch.cat([true, random], dim=1) * self._scale(views, "L")
+        logits = torch.cat([true, random], dim=1)
         return F.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.long))
 
     def dropout(self, views: Views) -> Tensor:

