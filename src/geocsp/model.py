@@ -91,15 +91,31 @@ class GeoModel(_Saved):
         super().__init__()
         self.location = location
         self.projection = nn.Linear(feature_dim, location.dim)
+        self.register_buffer("feature_mean", torch.zeros(feature_dim))
+        self.register_buffer("feature_deviation", torch.ones(feature_dim))
+        self.feature_mean: Tensor
+        self.feature_deviation: Tensor
         self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
 
     def scale(self) -> Tensor:
         """Inverse temperature, at most 100 (as in CLIP), a scalar."""
         return self.log_scale.clamp(max=math.log(100.0)).exp()
 
+    def standardise_by(self, features: Tensor) -> None:
+        """Centre and scale image features by the mean and deviation of these, ``(N, F)``.
+
+        The published method does not; without it the largest features rule the similarity.
+        """
+        self.feature_mean.copy_(features.mean(0))
+        self.feature_deviation.copy_(features.std(0, correction=0).clamp_min(1e-6))
+
+    def standardised(self, features: Tensor) -> Tensor:
+        """Image features as the projection gets them: ``(B, F)`` to ``(B, F)``."""
+        return (features - self.feature_mean) / self.feature_deviation
+
     def encode_image(self, features: Tensor) -> Tensor:
         """Project image features ``(B, F)`` to unit length embeddings ``(B, D)``."""
-        return F.normalize(self.projection(features), dim=-1)
+        return F.normalize(self.projection(self.standardised(features)), dim=-1)
 
     def encode_location(self, lonlat: Tensor) -> Tensor:
         """Embed places ``(B, 2)``, degrees, as unit length embeddings ``(B, D)``."""

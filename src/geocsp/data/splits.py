@@ -111,3 +111,60 @@ def few_shot(
         count = per_class if ratio is None else max(1, round(len(rows) * ratio))
         chosen.append(rows[:count])
     return np.sort(np.concatenate([np.empty(0, dtype=np.int64), *chosen]))
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Rows of a training, a validation and a test set that share no pixel with each other.
+
+    Attributes:
+        train: training rows.
+        validation: rows to calibrate and choose on.
+        test: rows to report on, all of the test fold.
+        dropped_train: training rows left out because they share a pixel with a test row.
+        dropped_validation: validation rows left out because they share a pixel with a test or
+            training row.
+    """
+
+    train: Integers
+    validation: Integers
+    test: Integers
+    dropped_train: int
+    dropped_validation: int
+
+
+def block_split(
+    fold: Integers, corners: Integers, *, test: int, validation: int, size: int, turn: int
+) -> Split:
+    """Split by folds and drop what shares a pixel across the border.
+
+    Args:
+        fold: ``(N,)`` fold of each row, as from :meth:`SpatialBlocks.fold_of`.
+        corners: ``(N, 2)`` column and row of each image's first pixel.
+        test: test fold.
+        validation: validation fold, another one.
+        size: pixels on a side of an image.
+        turn: columns around the globe.
+
+    Raises:
+        DataError: the folds are the same, or a set is empty.
+    """
+    if test == validation:
+        raise DataError(f"fold {test} cannot be the test and the validation fold")
+    tested, held = fold == test, fold == validation
+    others = ~tested & ~held
+    near_test = overlapping(corners, corners[tested], size, turn)
+    trained = others & ~near_test
+    near_train = overlapping(corners, corners[trained], size, turn)
+    kept = held & ~near_test & ~near_train
+    split = Split(
+        train=np.flatnonzero(trained),
+        validation=np.flatnonzero(kept),
+        test=np.flatnonzero(tested),
+        dropped_train=int((others & near_test).sum()),
+        dropped_validation=int((held & ~kept).sum()),
+    )
+    for name in ("train", "validation", "test"):
+        if len(getattr(split, name)) == 0:
+            raise DataError(f"the {name} set of test fold {test} is empty; use more points")
+    return split

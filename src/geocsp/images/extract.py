@@ -21,7 +21,10 @@ _BATCH = 256
 class ImageSource(Protocol):
     """A data set that hands out RGB images by row."""
 
-    fingerprint: str
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever an image changes."""
+        ...
 
     def __len__(self) -> int: ...
 

@@ -16,7 +16,7 @@ class Views:
     """Embeddings of one batch of B images and their places. Row i of each belongs to image i.
 
     Attributes:
-        features: ``(B, F)`` image features as they come from the frozen encoder.
+        features: ``(B, F)`` image features, standardised if the model does so.
         image: ``(B, D)`` projected image embeddings, unit length.
         location: ``(B, D)`` location embeddings, unit length.
         raw_location: ``(B, D)`` location embeddings before normalisation.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -19,24 +20,39 @@ class FinetuneSettings:
     """How to fine-tune the location prior.
 
     Attributes:
-        steps: optimisation steps.
+        steps: optimisation steps, or None to count ``epochs``.
+        epochs: passes over the labels, or None to count ``steps``.
         batch_size: labelled places in a step, drawn in shuffled passes.
         learning_rate: peak rate of Adam.
         weight_decay: decoupled weight decay.
-        cosine: let the rate fall to zero along a cosine; otherwise it stays constant.
+        cosine: let the rate fall to zero along a cosine.
+        decay: factor on the rate after every pass over the labels.
         freeze_location: train the class matrix only.
         location_rate: factor on the rate for the location encoder.
         negatives: how random places are drawn.
     """
 
-    steps: int = 300
+    steps: int | None = 300
+    epochs: int | None = None
     batch_size: int = 512
     learning_rate: float = 5e-4
     weight_decay: float = 0.0
     cosine: bool = True
+    decay: float = 1.0
     freeze_location: bool = False
     location_rate: float = 1.0
     negatives: NegativeSampling = NegativeSampling.SPHERE
+
+    def __post_init__(self) -> None:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError(f"give steps or epochs, got {self.steps} and {self.epochs}")
+
+    def length(self, labels: int) -> int:
+        """Optimisation steps on so many labels."""
+        if self.steps is not None:
+            return self.steps
+        assert self.epochs is not None
+        return math.ceil(self.epochs * labels / min(self.batch_size, labels))
 
 
 def finetune(
@@ -68,8 +84,10 @@ def finetune(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         prior.train()
-        for step, rows in enumerate(_batches(len(labels), settings, generator)):
-            factor = learning_rate_factor(step / settings.steps, 0.0, settings.cosine)
+        batches = _batches(len(labels), settings, generator)
+        for step, rows in enumerate(batches):
+            factor = learning_rate_factor(step / len(batches), 0.0, settings.cosine)
+            factor *= settings.decay ** (step * len(batches[0]) // len(labels))
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * factor
             random = settings.negatives.sample(len(rows), generator).to(lonlat)
@@ -85,10 +103,10 @@ def finetune(
 
 def _batches(count: int, settings: FinetuneSettings, generator: torch.Generator) -> list[Tensor]:
     """Row numbers of every step, in shuffled passes over all rows."""
-    batch = min(settings.batch_size, count)
-    passes = -(-settings.steps * batch // count)
+    batch, steps = min(settings.batch_size, count), settings.length(count)
+    passes = -(-steps * batch // count)
     order = torch.cat([torch.randperm(count, generator=generator) for _ in range(passes)])
-    return list(order[: settings.steps * batch].split(batch))
+    return list(order[: steps * batch].split(batch))
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,7 @@ def make_views(
     unit = F.normalize(raw, dim=-1)
     again = unit[count : 2 * count] if objective.second_view else None
     return Views(
-        features=features,
+        features=model.standardised(features),
         image=model.encode_image(features),
         location=unit[:count],
         raw_location=raw[:count],

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from geocsp.data.named.labels import LATITUDES, classes, grid, is_land, labels_at, task_names
 from geocsp.data.named.rasters import BLUE_MARBLE, CLIMATE, LAND_COVER, Floats, Integers
+from geocsp.data.splits import SpatialBlocks, Split, block_split
 from geocsp.errors import DataError
 
 TILE_PIXELS = 32
@@ -89,6 +90,25 @@ class BlueMarble:
         pixels = BLUE_MARBLE.pixels()
         tiles: NDArray[np.uint8] = pixels[(top[:, None] + reach)[:, :, None], columns[:, None, :]]
         return tiles
+
+    def split(self, test_fold: int, validation_fold: int = 0) -> Split:
+        """Train, validation and test points in 5 degree blocks; no pixel is in two of the sets.
+
+        Args:
+            test_fold: which of the 5 folds of blocks to test on.
+            validation_fold: which one to calibrate and choose on.
+
+        Raises:
+            DataError: the folds are the same or out of range, or a set is empty.
+        """
+        return block_split(
+            SpatialBlocks().fold_of(self.lonlat),
+            self.corners,
+            test=test_fold,
+            validation=validation_fold,
+            size=TILE_PIXELS,
+            turn=TURN_PIXELS,
+        )
 
 
 def bluemarble(points: int = 20_000, seed: int = 0) -> BlueMarble:

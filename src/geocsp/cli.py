@@ -1,0 +1,135 @@
+"""The command ``geocsp``: thin verbs over the library's functions."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import geocsp
+from geocsp.config import read_config, write_config
+from geocsp.demo.settings import DemoSettings
+from geocsp.errors import DataError, MissingExtraError
+
+app = typer.Typer(
+    name="geocsp",
+    help="Learn from geo-tagged images without labels.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"geocsp {geocsp.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Version.")
+    ] = False,
+) -> None:
+    """Learn from geo-tagged images without labels."""
+
+
+@app.command()
+def demo(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Run folder, made if needed.")
+    ] = Path("runs/demo"),
+    quick: Annotated[bool, typer.Option("--quick", help="A look in under a minute.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="All folds, five seeds, both tasks (about an hour).")
+    ] = False,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file of settings; see --print-config.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="First seed.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes side by side; default: CPU cores.")
+    ] = None,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print the settings as YAML and stop.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the results as JSON instead of a table.")
+    ] = False,
+) -> None:
+    """Show on real satellite imagery how much location helps when labels are few.
+
+    Cuts tiles out of NASA's Blue Marble, pre-trains location encoders on them without labels,
+    fine-tunes with few, and compares with images alone and with supervised training alone. Writes
+    results.json, report.html and pictures. Run again after an interruption, it goes on.
+
+    **Examples**
+
+        geocsp demo                      # a few minutes on two cores
+
+        geocsp demo --quick -o runs/quick
+
+        geocsp demo --full -o runs/full
+
+        geocsp demo --print-config > demo.yaml; geocsp demo --config demo.yaml
+    """
+    if sum([quick, full, config is not None]) > 1:
+        raise typer.BadParameter("choose one of --quick, --full and --config")
+    settings = DemoSettings.quick() if quick else DemoSettings()
+    settings = DemoSettings.full() if full else settings
+    settings = read_config(config, DemoSettings) if config else settings
+    settings = replace(settings, seed=seed) if seed is not None else settings
+    if print_config:
+        typer.echo(write_config(settings), nl=False)
+        return
+    try:
+        from geocsp.demo.run import run_demo
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(error.name or "a package", "demo") from error
+    results = run_demo(settings, output, workers=workers or os.cpu_count() or 1)
+    if as_json:
+        typer.echo(json.dumps(results))
+    else:
+        _print_tables(results, settings, output)
+
+
+def _print_tables(results: dict[str, Any], settings: DemoSettings, output: Path) -> None:
+    from geocsp.demo.report import REPORT_FILE, TITLES, text_table
+    from geocsp.demo.summary import MEASURES
+    from geocsp.demo.work import INDUCTIVE
+
+    console = Console()
+    for task in settings.tasks:
+        for measure in MEASURES:
+            table = Table(title=f"{task}: {TITLES[measure]}", title_justify="left")
+            table.add_column("Top-1, %")
+            for shot in settings.shots:
+                table.add_column(shot.label, justify="right")
+            for row in text_table(results, task, INDUCTIVE, measure):
+                table.add_row(*row)
+            console.print(table)
+    console.print(f"[bold]{output / REPORT_FILE}[/bold] has the figures.")
+
+
+def main() -> None:
+    """Run the command; user errors are one line and exit code 2, an interrupt is 130."""
+    try:
+        app(standalone_mode=True)
+    except (DataError, MissingExtraError) as error:
+        print(f"geocsp: {error}", file=sys.stderr)
+        sys.exit(2)
+    except RuntimeError as error:
+        print(f"geocsp: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("geocsp: interrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)

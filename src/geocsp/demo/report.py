@@ -1,0 +1,100 @@
+"""The demo's report: one HTML file with everything in it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from geocsp.data.named.bluemarble import ATTRIBUTIONS
+from geocsp.demo.figures import write_figures
+from geocsp.demo.methods import IMAGE_ONLY
+from geocsp.demo.summary import MEASURES, Record
+from geocsp.demo.work import INDUCTIVE, SUPERVISED_ONLY, TRANSDUCTIVE, Workspace
+from geocsp.files import write_atomically
+
+REPORT_FILE = "report.html"
+TITLES = {
+    "location": "location alone",
+    "product": "image × location, plain product",
+    "fused": "image × location, calibrated",
+}
+"""What the measures are called for people."""
+
+
+def write_report(results: dict[str, Any], workspace: Workspace, output: Path) -> Path:
+    """Draw the figures and write ``report.html``, which needs no other file."""
+    figures = write_figures(results, workspace, output)
+    images = {
+        name: base64.b64encode((output / file).read_bytes()).decode()
+        for name, file in figures.items()
+    }
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("geocsp.demo", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("report.html.j2").render(
+        results=results,
+        tasks=workspace.settings.tasks,
+        tables=[
+            (task, regime, measure, table_of(results, task, regime, measure))
+            for task in workspace.settings.tasks
+            for regime in (INDUCTIVE, TRANSDUCTIVE)
+            if regime == INDUCTIVE or workspace.settings.transductive
+            for measure in MEASURES
+        ],
+        shots=[shot.label for shot in workspace.settings.shots],
+        titles=TITLES,
+        images=images,
+        comparisons=results["comparisons"],
+        attributions=ATTRIBUTIONS,
+        details=json.dumps(
+            {key: results[key] for key in ("settings", "versions", "data", "image", "methods")},
+            indent=1,
+        ),
+    )
+    return write_atomically(output / REPORT_FILE, page.encode())
+
+
+def table_of(
+    results: dict[str, Any], task: str, regime: str, measure: str
+) -> list[tuple[str, list[Record | None]]]:
+    """Rows of one table: a label and, for every shot, mean, interval and relative gain."""
+    cells = {
+        (row["method"], row["shot"]): row.get(measure, row.get("image"))
+        for row in results["table"]
+        if row["task"] == task
+        and row["regime"] in (regime, SUPERVISED_ONLY)
+        and not (row["method"] == IMAGE_ONLY and measure == "location")
+    }
+    labels = {IMAGE_ONLY: "Img.Only"} | {
+        name: method["label"] for name, method in results["methods"].items()
+    }
+    shots = list(dict.fromkeys(row["shot"] for row in results["table"] if row["task"] == task))
+    return [
+        (label, [cells.get((name, shot)) for shot in shots])
+        for name, label in labels.items()
+        if any((name, shot) in cells for shot in shots)
+    ]
+
+
+def text_table(results: dict[str, Any], task: str, regime: str, measure: str) -> list[list[str]]:
+    """The same table as text: percent, interval, and gain over Sup.Only (grid)."""
+    return [
+        [label, *(_cell(value) for value in values)]
+        for label, values in table_of(results, task, regime, measure)
+    ]
+
+
+def _cell(value: Record | None) -> str:
+    if value is None:
+        return "-"
+    half, gain = value["half_width"], value.get("relative_gain")
+    text = f"{100 * value['mean']:.1f}"
+    text += f" ±{100 * half:.1f}" if half is not None else ""
+    return text + (f" ({100 * gain:+.0f} %)" if gain else "")

@@ -1,0 +1,96 @@
+"""Few-shot protocol: how many labels, and the numbers every row is judged by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from geocsp.data.splits import few_shot
+from geocsp.predict import Calibration, fit_calibration, fused_logits
+
+
+@dataclass(frozen=True)
+class Shot:
+    """How many labels a run may see: a share of every class or a number per class.
+
+    Attributes:
+        ratio: share of each class.
+        per_class: labels of each class; used if there is no ratio.
+    """
+
+    ratio: float | None = None
+    per_class: int | None = None
+
+    @property
+    def label(self) -> str:
+        """Short name, "5 %" or "3 per class"."""
+        return f"{100 * self.ratio:g} %" if self.ratio else f"{self.per_class} per class"
+
+    def rows(self, labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+        """Rows of the labelled subset of a training set with these labels."""
+        return few_shot(labels, ratio=self.ratio, per_class=self.per_class, seed=seed)
+
+
+SHOTS = (
+    Shot(per_class=1),
+    Shot(per_class=3),
+    Shot(per_class=10),
+    Shot(ratio=0.01),
+    Shot(ratio=0.05),
+    Shot(ratio=0.1),
+    Shot(ratio=0.2),
+    Shot(ratio=1.0),
+)
+"""1, 3 and 10 labels per class; 1, 5, 10, 20 and 100 % of all labels."""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Top-1 accuracy on a test fold.
+
+    Attributes:
+        image: the image alone, P(y | I).
+        location: the place alone, P(y | x).
+        product: plain product, as published.
+        fused: product with temperatures and power fitted on the validation fold.
+        calibration: those temperatures and that power.
+    """
+
+    image: float
+    location: float
+    product: float
+    fused: float
+    calibration: Calibration
+
+
+def top1(scores: Tensor, labels: Tensor) -> float:
+    """Share of rows whose highest score is that of the label; the first class wins a tie.
+
+    Args:
+        scores: ``(N, Q)``, any monotone score.
+        labels: ``(N,)`` classes.
+    """
+    return float((scores.argmax(dim=1) == labels).double().mean())
+
+
+def accuracy_of(
+    image: tuple[Tensor, Tensor], place: tuple[Tensor, Tensor], labels: tuple[Tensor, Tensor]
+) -> Accuracy:
+    """Judge one image head and one prior, each alone and together.
+
+    Args:
+        image: log P(y | I) on the validation and on the test fold, ``(V, Q)`` and ``(T, Q)``.
+        place: presence scores before the sigmoid, of the same shapes.
+        labels: classes, ``(V,)`` and ``(T,)``.
+    """
+    calibration = fit_calibration(image[0], place[0], labels[0])
+    return Accuracy(
+        image=top1(image[1], labels[1]),
+        location=top1(place[1], labels[1]),
+        product=top1(fused_logits(image[1], place[1], Calibration()), labels[1]),
+        fused=top1(fused_logits(image[1], place[1], calibration), labels[1]),
+        calibration=calibration,
+    )

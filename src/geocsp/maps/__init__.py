@@ -1,0 +1,1 @@
+"""Maps: grids of the globe and how to draw them."""
