@@ -21,7 +21,7 @@ from geocsp.registry import create
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
-_POINTS_PER_PASS = 65_536
+_ROWS_PER_PASS = 65_536
 
 
 class _Saved(nn.Module):
@@ -133,6 +133,10 @@ class GeoModel(_Saved):
         """Raw location embeddings without gradient or dropout: ``(N, 2)`` to ``(N, D)``."""
         return in_passes(self, self.location, lonlat)
 
+    def embed_images(self, features: Tensor) -> Tensor:
+        """Image embeddings without gradient, unit length: ``(N, F)`` to ``(N, D)``."""
+        return in_passes(self, self.encode_image, features)
+
     def config(self) -> dict[str, Any]:
         """Settings that rebuild the model."""
         return {"location": _recipe(self.location), "feature_dim": self.projection.in_features}
@@ -192,10 +196,10 @@ def _build_location(config: dict[str, Any]) -> LocationEncoder:
 
 
 @torch.no_grad()
-def in_passes(model: nn.Module, function: Callable[[Tensor], Tensor], lonlat: Tensor) -> Tensor:
-    """Apply a part of ``model`` to many places in bounded memory, in evaluation mode."""
+def in_passes(model: nn.Module, function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+    """Apply a part of ``model`` to many rows in bounded memory, in evaluation mode."""
     with evaluating(model):
-        return torch.cat([function(part) for part in lonlat.split(_POINTS_PER_PASS)])
+        return torch.cat([function(part) for part in rows.split(_ROWS_PER_PASS)])
 
 
 @contextmanager

@@ -35,6 +35,8 @@ class Preset:
         finetune: length, rates and negatives of fine-tuning.
         temperature: start of the learnable temperature, used if the objective learns one.
         standardise: pre-train on standardised image features.
+        aligned_image: train the image head on the pre-trained image embedding, which the places
+            have shaped, and not on the raw image features.
     """
 
     location: Component
@@ -43,6 +45,7 @@ class Preset:
     finetune: FinetuneSettings
     temperature: float = 0.07
     standardise: bool = False
+    aligned_image: bool = False
 
     def build_location(self, seed: int) -> LocationEncoder:
         """A new location encoder with weights drawn by ``seed``."""

@@ -17,7 +17,7 @@ from geocsp.data.named.labels import grid
 from geocsp.demo.methods import IMAGE_ONLY
 from geocsp.demo.settings import VALIDATION_FOLD
 from geocsp.demo.summary import Record
-from geocsp.demo.work import INDUCTIVE, SUPERVISED_ONLY, Workspace, task_rows, tower_of
+from geocsp.demo.work import INDUCTIVE, PARTS, SUPERVISED_ONLY, Workspace, task_rows, tower_of
 from geocsp.files import write_atomically
 from geocsp.maps.world import draw_grid, principal_colours, world_axes
 from geocsp.model import GeoModel, GeoPrior
@@ -101,9 +101,8 @@ def embedding_map(workspace: Workspace) -> Figure:
 
 def class_maps(workspace: Workspace, task: str) -> Figure:
     """Share of a few classes in P(class | place), beside where the classes are."""
-    data = workspace.data()
-    names = data.tasks[task].class_names
-    prior = GeoPrior.from_pretrained(workspace.prior(workspace.showcase(), task))
+    names = workspace.data().tasks[task].class_names
+    prior = GeoPrior.from_pretrained(workspace.showcase_prior(task))
     land = land_mask(MAP_STEP)
     places = torch.from_numpy(grid(MAP_STEP)[land]).float()
     scores = prior.class_scores(places)
@@ -111,7 +110,8 @@ def class_maps(workspace: Workspace, task: str) -> Figure:
         torch.zeros_like(scores), scores, Showcase(workspace, task).calibration
     ).softmax(dim=1)
     truth = truth_grid(task, MAP_STEP)
-    common = np.bincount(truth[truth >= 0], minlength=len(names)).argsort()[::-1][:SHOWN_CLASSES]
+    labels = workspace.data().tasks[task].labels
+    common = np.bincount(labels[labels >= 0]).argsort()[::-1][:SHOWN_CLASSES]
     figure = Figure(figsize=(12, 2.9 * SHOWN_CLASSES), layout="constrained")
     for line, number in enumerate(common):
         values = np.full(land.shape, np.nan)
@@ -140,35 +140,28 @@ class Showcase:
     """
 
     def __init__(self, workspace: Workspace, task: str) -> None:
-        unit = workspace.showcase()
+        unit, data = workspace.showcase(), workspace.data()
         assert unit.fold is not None
-        data = workspace.data()
         rows = task_rows(data, task, data.split(unit.fold, VALIDATION_FOLD))
-        prior = GeoPrior.from_pretrained(workspace.prior(unit, task))
-        number = workspace.showcase_shot()
-        answers = np.load(workspace.image_file(task, unit.fold, unit.seed), allow_pickle=False)
-        image = {part: torch.from_numpy(answers[f"{part}-{number}"]) for part in _PARTS}
+        prior = GeoPrior.from_pretrained(workspace.showcase_prior(task))
+        stored = np.load(workspace.showcase_image(task), allow_pickle=False)
+        image = {part: torch.from_numpy(stored[part]) for part in PARTS}
         places = torch.from_numpy(data.lonlat).float()
-        scores = {
-            "validation": prior.class_scores(places[rows.validation]),
-            "test": prior.class_scores(places[rows.test]),
-        }
+        validation = prior.class_scores(places[rows.validation])
+        test = prior.class_scores(places[rows.test])
         self.calibration: Calibration = fit_calibration(
-            image["validation"], scores["validation"], rows.labels[rows.validation]
+            image["validation"], validation, rows.labels[rows.validation]
         )
         self.rows = rows.test
         self.labels = rows.labels[rows.test]
         self.image = image["test"].exp()
-        self.fused = fused_logits(image["test"], scores["test"], self.calibration).softmax(dim=1)
+        self.fused = fused_logits(image["test"], test, self.calibration).softmax(dim=1)
 
     def changed(self) -> tuple[int, int]:
         """How many test tiles the place put right, and how many it put wrong."""
         right_before = self.image.argmax(dim=1) == self.labels
         right_after = self.fused.argmax(dim=1) == self.labels
         return int((~right_before & right_after).sum()), int((right_before & ~right_after).sum())
-
-
-_PARTS = ("validation", "test")
 
 
 def fixed_tiles(workspace: Workspace, task: str) -> Figure:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from io import BytesIO
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from geocsp.data.named.bluemarble import BlueMarble, bluemarble
@@ -25,7 +27,7 @@ from geocsp.demo.settings import VALIDATION_FOLD, DemoSettings
 from geocsp.evaluate import Shot, accuracy_of
 from geocsp.files import write_atomically
 from geocsp.images import EfficientNetLite0, extract
-from geocsp.model import GeoModel, GeoPrior
+from geocsp.model import GeoModel
 from geocsp.train.finetune import finetune, train_image_head
 from geocsp.train.pretrain import pretrain
 
@@ -35,6 +37,8 @@ TRANSDUCTIVE = "transductive"
 """Pre-training on all tiles without labels, those of the test fold included."""
 SUPERVISED_ONLY = "none"
 """No pre-training."""
+IMAGE_PENALTY = 100.0
+"""L2 penalty of every image head, chosen on the validation fold among 1, 10, 100 and 1000."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +99,13 @@ class Workspace:
         """Folder of a pre-trained model."""
         return self.folder / f"tower-{unit.name}"
 
-    def prior(self, unit: Unit, task: str) -> Path:
-        """Folder of a fine-tuned prior; kept for the showcase unit alone."""
-        return self.folder / f"prior-{task}-{unit.name}"
+    def showcase_prior(self, task: str) -> Path:
+        """Folder of the showcase unit's fine-tuned prior."""
+        return self.folder / f"showcase-{task}"
+
+    def showcase_image(self, task: str) -> Path:
+        """The showcase unit's answers from the image alone."""
+        return self.folder / f"showcase-{task}.npz"
 
     def records(self, unit: Unit) -> Path:
         """Results of a unit."""
@@ -130,12 +138,16 @@ class TaskRows:
 
     Attributes:
         labels: ``(N,)`` class of every tile, -1 = none.
+        classes: Q, number of classes.
+        unlabelled: all training rows, with or without a label.
         train: labelled training rows.
         validation: labelled validation rows.
         test: labelled test rows.
     """
 
     labels: Tensor
+    classes: int
+    unlabelled: Tensor
     train: Tensor
     validation: Tensor
     test: Tensor
@@ -150,15 +162,21 @@ def task_rows(data: BlueMarble, task: str, split: Split) -> TaskRows:
     """Rows of a split that have a label in a task."""
     labels = torch.from_numpy(data.tasks[task].labels)
 
-    def labelled(rows: np.ndarray[Any, np.dtype[np.int64]]) -> Tensor:
-        all_rows = torch.from_numpy(rows)
-        return all_rows[labels[all_rows] >= 0]
+    def labelled(rows: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(rows[data.tasks[task].labels[rows] >= 0])
 
-    return TaskRows(labels, labelled(split.train), labelled(split.validation), labelled(split.test))
+    return TaskRows(
+        labels=labels,
+        classes=len(data.tasks[task].class_names),
+        unlabelled=torch.from_numpy(split.train),
+        train=labelled(split.train),
+        validation=labelled(split.validation),
+        test=labelled(split.test),
+    )
 
 
 def image_heads(workspace: Workspace, task: str, fold: int, seed: int) -> float:
-    """Train an image head per shot; leaves log P(y | I) of validation and test tiles.
+    """Train a head on the raw image features per shot; leaves its answers.
 
     Returns:
         Seconds it took, zero if the file was there.
@@ -167,30 +185,38 @@ def image_heads(workspace: Workspace, task: str, fold: int, seed: int) -> float:
     if path.is_file():
         return 0.0
     start = time.perf_counter()
-    data, features = workspace.data(), workspace.image_features()
-    split = data.split(fold, VALIDATION_FOLD)
-    rows = task_rows(data, task, split)
-    unlabelled = features[torch.from_numpy(split.train)]
-    answers = {}
-    for number, shot in enumerate(workspace.settings.shots):
-        subset = rows.subset(shot, seed)
-        head = train_image_head(
-            features[subset],
-            rows.labels[subset],
-            len(data.tasks[task].class_names),
-            penalty=IMAGE_PENALTY,
-            unlabelled=unlabelled,
-        )
-        for part, of in (("validation", rows.validation), ("test", rows.test)):
-            answers[f"{part}-{number}"] = head.logits(features[of]).log_softmax(dim=1).numpy()
-    buffer = BytesIO()
-    np.savez(buffer, allow_pickle=False, **answers)
-    write_atomically(path, buffer.getvalue())
+    features = workspace.image_features()
+    split = workspace.data().split(fold, VALIDATION_FOLD)
+    rows = task_rows(workspace.data(), task, split)
+    answers = {
+        f"{part}-{number}": answer.numpy()
+        for number, shot in enumerate(workspace.settings.shots)
+        for part, answer in image_answers(features, rows, rows.subset(shot, seed)).items()
+    }
+    save_arrays(path, answers)
     return time.perf_counter() - start
 
 
-IMAGE_PENALTY = 100.0
-"""L2 penalty of every image head, chosen on the validation fold among 1, 10, 100 and 1000."""
+def image_answers(features: Tensor, rows: TaskRows, subset: Tensor) -> dict[str, Tensor]:
+    """Log P(y | I) of validation and test tiles from a linear head trained on ``subset``."""
+    head = train_image_head(
+        features[subset],
+        rows.labels[subset],
+        rows.classes,
+        penalty=IMAGE_PENALTY,
+        unlabelled=features[rows.unlabelled],
+    )
+    return {
+        "validation": head.logits(features[rows.validation]).log_softmax(dim=1),
+        "test": head.logits(features[rows.test]).log_softmax(dim=1),
+    }
+
+
+def save_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    """Write named arrays, whole or not at all."""
+    buffer = BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    write_atomically(path, buffer.getvalue())
 
 
 def pretrain_unit(workspace: Workspace, unit: Unit) -> float:
@@ -229,50 +255,52 @@ def finetune_unit(workspace: Workspace, unit: Unit) -> float:
         return 0.0
     start = time.perf_counter()
     assert unit.fold is not None
-    data = workspace.data()
-    split = data.split(unit.fold, VALIDATION_FOLD)
-    records = []
-    for task in workspace.settings.tasks:
-        rows = task_rows(data, task, split)
-        answers = np.load(workspace.image_file(task, unit.fold, unit.seed), allow_pickle=False)
-        for number, shot in enumerate(workspace.settings.shots):
-            subset = rows.subset(shot, unit.seed)
-            prior = _tuned_prior(workspace, unit, task, subset)
-            image = tuple(torch.from_numpy(answers[f"{p}-{number}"]) for p in _PARTS)
-            accuracy = accuracy_of(
-                (image[0], image[1]),
-                (
-                    prior.class_scores(_places(data, rows.validation)),
-                    prior.class_scores(_places(data, rows.test)),
-                ),
-                (rows.labels[rows.validation], rows.labels[rows.test]),
-            )
-            if unit == workspace.showcase() and number == workspace.showcase_shot():
-                prior.save_pretrained(workspace.prior(unit, task))
-            records.append(
-                {"task": task, "shot": shot.label, "labels": len(subset)} | asdict(accuracy)
-            )
+    model = None
+    if unit.regime != SUPERVISED_ONLY:
+        model = GeoModel.from_pretrained(workspace.tower(tower_of(unit)))
+    split = workspace.data().split(unit.fold, VALIDATION_FOLD)
+    records = [
+        record
+        for task in workspace.settings.tasks
+        for record in _task_records(workspace, unit, task, split, model)
+    ]
     write_atomically(path, json.dumps(records).encode())
     return time.perf_counter() - start
 
 
-_PARTS = ("validation", "test")
+def _task_records(
+    workspace: Workspace, unit: Unit, task: str, split: Split, model: GeoModel | None
+) -> Iterator[dict[str, Any]]:
+    assert unit.fold is not None
+    data, preset = workspace.data(), workspace.method(unit.method).preset
+    rows = task_rows(data, task, split)
+    places = torch.from_numpy(data.lonlat).float()
+    aligned = None
+    if preset.aligned_image and model is not None:
+        aligned = model.embed_images(workspace.image_features())
+    stored = np.load(workspace.image_file(task, unit.fold, unit.seed), allow_pickle=False)
+    for number, shot in enumerate(workspace.settings.shots):
+        subset = rows.subset(shot, unit.seed)
+        if aligned is None:
+            image = {part: torch.from_numpy(stored[f"{part}-{number}"]) for part in PARTS}
+        else:
+            image = image_answers(aligned, rows, subset)
+        prior = preset.build_prior(data.tasks[task].class_names, unit.seed, model)
+        finetune(prior, places[subset], rows.labels[subset], preset.finetune, seed=unit.seed)
+        accuracy = accuracy_of(
+            (image["validation"], image["test"]),
+            (prior.class_scores(places[rows.validation]), prior.class_scores(places[rows.test])),
+            (rows.labels[rows.validation], rows.labels[rows.test]),
+        )
+        if unit == workspace.showcase() and number == workspace.showcase_shot():
+            prior.save_pretrained(workspace.showcase_prior(task))
+            answers = {part: answer.numpy() for part, answer in image.items()}
+            save_arrays(workspace.showcase_image(task), answers)
+        yield {"task": task, "shot": shot.label, "labels": len(subset)} | asdict(accuracy)
 
 
-def _places(data: BlueMarble, rows: Tensor) -> Tensor:
-    return torch.from_numpy(data.lonlat)[rows].float()
-
-
-def _tuned_prior(workspace: Workspace, unit: Unit, task: str, subset: Tensor) -> GeoPrior:
-    data = workspace.data()
-    preset = workspace.method(unit.method).preset
-    pretrained = None
-    if unit.regime != SUPERVISED_ONLY:
-        pretrained = GeoModel.from_pretrained(workspace.tower(tower_of(unit)))
-    prior = preset.build_prior(data.tasks[task].class_names, unit.seed, pretrained)
-    labels = torch.from_numpy(data.tasks[task].labels)[subset]
-    finetune(prior, _places(data, subset), labels, preset.finetune, seed=unit.seed)
-    return prior
+PARTS = ("validation", "test")
+"""The rows of a split that a head answers for."""
 
 
 def tower_of(unit: Unit) -> Unit:
