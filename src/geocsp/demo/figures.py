@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from geocsp.data.named.bluemarble import land_mask, truth_grid
 from geocsp.data.named.labels import grid
-from geocsp.demo.methods import IMAGE_ONLY
+from geocsp.demo.methods import IMAGE_ALIGNED, IMAGE_LABELS, IMAGE_ONLY
 from geocsp.demo.settings import VALIDATION_FOLD
 from geocsp.demo.summary import Record
 from geocsp.demo.work import INDUCTIVE, PARTS, SUPERVISED_ONLY, Workspace, task_rows, tower_of
@@ -25,6 +24,7 @@ from geocsp.predict import Calibration, fit_calibration, fused_logits
 
 COLOURS = {
     IMAGE_ONLY: "#6b7280",
+    IMAGE_ALIGNED: "#f472b6",
     "sup-wrap": "#d97706",
     "sup-grid": "#b45309",
     "mse": "#7c3aed",
@@ -59,7 +59,7 @@ def label_efficiency(table: list[Record], labels: dict[str, str], task: str) -> 
             _curves(axes[line, column], rows, labels, measure)
             axes[line, column].set_title(f"{title}, {unit} labels" if column == 0 else title)
     figure.suptitle(f"Top-1 accuracy on unseen 5 degree blocks: {task}", fontsize=14)
-    axes[0, 0].legend(fontsize=9, frameon=False)
+    axes[1, 0].legend(fontsize=9, frameon=False)
     return figure
 
 
@@ -67,14 +67,15 @@ def _curves(axes: Axes, rows: list[Record], labels: dict[str, str], measure: str
     for name, label in labels.items():
         regime = (INDUCTIVE, SUPERVISED_ONLY)
         mine = [row for row in rows if row["method"] == name and row["regime"] in regime]
-        key = "image" if name == IMAGE_ONLY else measure
+        key = "image" if name in IMAGE_LABELS else measure
         mine.sort(key=lambda row: row["labels"])
-        if not mine or (name == IMAGE_ONLY and measure == "location"):
+        if not mine or (key == "image" and measure == "location"):
             continue
         x = [row["labels"] for row in mine]
         mean = np.array([row[key]["mean"] for row in mine]) * 100
         half = np.array([row[key]["half_width"] or 0.0 for row in mine]) * 100
-        axes.plot(x, mean, "o-", color=COLOURS[name], label=label, markersize=4, linewidth=1.6)
+        line = "o--" if key == "image" else "o-"
+        axes.plot(x, mean, line, color=COLOURS[name], label=label, markersize=4, linewidth=1.6)
         axes.fill_between(x, mean - half, mean + half, color=COLOURS[name], alpha=0.12)
     shots = {row["labels"]: row["shot"] for row in rows}
     axes.set_xscale("log")
@@ -204,14 +205,13 @@ def _caption(place: NDArray[np.float64], run: Showcase, index: int, names: tuple
     )
 
 
-def write_figures(results: dict[str, Any], workspace: Workspace, output: Path) -> dict[str, str]:
-    """Draw everything; returns file name by title."""
-    labels = {IMAGE_ONLY: "Img.Only"} | {
-        name: method["label"] for name, method in results["methods"].items()
-    }
+def write_figures(
+    table: list[Record], labels: dict[str, str], workspace: Workspace, output: Path
+) -> dict[str, str]:
+    """Draw everything as PNGs in ``output``; returns file names by title."""
     figures = {}
     for task in workspace.settings.tasks:
-        figures[f"label-efficiency-{task}"] = label_efficiency(results["table"], labels, task)
+        figures[f"label-efficiency-{task}"] = label_efficiency(table, labels, task)
     figures["embedding"] = embedding_map(workspace)
     for task in workspace.settings.tasks:
         figures[f"classes-{task}"] = class_maps(workspace, task)

@@ -10,6 +10,7 @@ from geocsp.train.finetune import FinetuneSettings
 from geocsp.train.pretrain import PretrainSettings
 
 IMAGE_ONLY = "image"
+IMAGE_ALIGNED = "image-aligned"
 SUPERVISED = "sup-grid"
 PAPER_MC = "csp-mc"
 OURS = "best"
@@ -18,8 +19,13 @@ OURS = "best"
 GRID = {"frequencies": 16, "min_radius": 5.0}
 """Scales of the grid encoder for tiles 2 degrees wide; the rest is the paper's."""
 WRAP = Component("wrap", {"dim": 256})
-PRETRAIN = PretrainSettings(batch_size=512, learning_rate=1e-3)
-FINETUNE = FinetuneSettings(steps=300, batch_size=256, learning_rate=1e-3)
+PRETRAIN = PretrainSettings(batch_size=512, learning_rate=2e-3, warmup=0.05, cosine=True)
+FINETUNE = FinetuneSettings(steps=150, batch_size=256, learning_rate=2e-3)
+
+
+IMAGE_LABELS = {IMAGE_ONLY: "Img.Only", IMAGE_ALIGNED: "Img aligned by place (ours)"}
+"""Labels of the rows that look at the image alone; the second has the image head of the last row,
+on image features that pre-training has aligned with places."""
 
 
 @dataclass(frozen=True)

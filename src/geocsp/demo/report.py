@@ -11,7 +11,7 @@ import jinja2
 
 from geocsp.data.named.bluemarble import ATTRIBUTIONS
 from geocsp.demo.figures import write_figures
-from geocsp.demo.methods import IMAGE_ONLY
+from geocsp.demo.methods import IMAGE_LABELS
 from geocsp.demo.summary import MEASURES, Record
 from geocsp.demo.work import INDUCTIVE, SUPERVISED_ONLY, TRANSDUCTIVE, Workspace
 from geocsp.files import write_atomically
@@ -27,7 +27,7 @@ TITLES = {
 
 def write_report(results: dict[str, Any], workspace: Workspace, output: Path) -> Path:
     """Draw the figures and write ``report.html``, which needs no other file."""
-    figures = write_figures(results, workspace, output)
+    figures = write_figures(results["table"], labels_of(results), workspace, output)
     images = {
         name: base64.b64encode((output / file).read_bytes()).decode()
         for name, file in figures.items()
@@ -70,17 +70,21 @@ def table_of(
         for row in results["table"]
         if row["task"] == task
         and row["regime"] in (regime, SUPERVISED_ONLY)
-        and not (row["method"] == IMAGE_ONLY and measure == "location")
+        and not (row["method"] in IMAGE_LABELS and measure == "location")
     }
-    labels = {IMAGE_ONLY: "Img.Only"} | {
-        name: method["label"] for name, method in results["methods"].items()
-    }
+    labels = labels_of(results)
     shots = list(dict.fromkeys(row["shot"] for row in results["table"] if row["task"] == task))
     return [
         (label, [cells.get((name, shot)) for shot in shots])
         for name, label in labels.items()
         if any((name, shot) in cells for shot in shots)
     ]
+
+
+def labels_of(results: dict[str, Any]) -> dict[str, str]:
+    """Labels of all rows by name, images alone first."""
+    methods = {name: method["label"] for name, method in results["methods"].items()}
+    return IMAGE_LABELS | methods
 
 
 def text_table(results: dict[str, Any], task: str, regime: str, measure: str) -> list[list[str]]:

@@ -35,7 +35,7 @@ class DemoSettings:
     test_folds: tuple[int, ...] = (1, 3)
     seeds: int = 2
     seed: int = 0
-    epochs: int = 60
+    epochs: int = 30
     shots: tuple[Shot, ...] = SHOTS
     transductive: bool = True
 

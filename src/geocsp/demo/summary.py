@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from geocsp.demo.methods import IMAGE_ONLY, OURS, PAPER_MC, SUPERVISED
+from geocsp.demo.methods import IMAGE_ALIGNED, IMAGE_ONLY, OURS, PAPER_MC, SUPERVISED
 from geocsp.demo.work import INDUCTIVE, SUPERVISED_ONLY
 from geocsp.evaluate import interval
 
@@ -20,45 +20,53 @@ _Key = tuple[str, str, str, str]
 
 def summarise(records: list[Record]) -> dict[str, Any]:
     """Return ``{"table": [...], "comparisons": [...]}`` of the records of all runs."""
-    cells: dict[_Key, dict[tuple[int, int], Record]] = defaultdict(dict)
+    cells: _Cells = defaultdict(dict)
     for record in records:
         key = (record["task"], record["shot"], record["method"], record["regime"])
         cells[key][record["fold"], record["seed"]] = record
-    table = [_row(key, runs.values(), cells) for key, runs in cells.items()]
-    images = {key[:2]: runs for key, runs in cells.items() if key[2] == SUPERVISED}
-    table += [_image_row(task, shot, runs.values()) for (task, shot), runs in images.items()]
+    table = [_row(key, cells) for key in cells]
+    names = {SUPERVISED: IMAGE_ONLY, OURS: IMAGE_ALIGNED}
+    table += [
+        _image_row(task, shot, names[method], regime, cells)
+        for task, shot, method, regime in cells
+        if method in names
+    ]
     return {"table": table, "comparisons": list(_comparisons(cells))}
 
 
-def _row(
-    key: _Key, runs: Iterable[Record], cells: dict[_Key, dict[tuple[int, int], Record]]
-) -> Record:
+_Cells = dict[_Key, dict[tuple[int, int], Record]]
+
+
+def _row(key: _Key, cells: _Cells) -> Record:
     task, shot, method, regime = key
-    runs = list(runs)
-    base = cells[task, shot, SUPERVISED, SUPERVISED_ONLY].values()
     row: Record = {"task": task, "shot": shot, "method": method, "regime": regime}
-    row["labels"] = sum(run["labels"] for run in runs) / len(runs)
+    row["labels"] = _mean_labels(cells[key])
     for measure in MEASURES:
-        found = interval([run[measure] for run in runs])
+        found = interval([run[measure] for run in cells[key].values()])
+        base = cells[task, shot, SUPERVISED, SUPERVISED_ONLY].values()
         reference = interval([run[measure] for run in base])
         row[measure] = asdict(found) | {"relative_gain": found.mean / reference.mean - 1}
     return row
 
 
-def _image_row(task: str, shot: str, runs: Iterable[Record]) -> Record:
-    runs = list(runs)
-    found = asdict(interval([run["image"] for run in runs]))
+def _image_row(task: str, shot: str, name: str, regime: str, cells: _Cells) -> Record:
+    method = SUPERVISED if name == IMAGE_ONLY else OURS
+    runs = cells[task, shot, method, regime]
     return {
         "task": task,
         "shot": shot,
-        "method": IMAGE_ONLY,
-        "regime": SUPERVISED_ONLY,
-        "labels": sum(run["labels"] for run in runs) / len(runs),
-        "image": found,
+        "method": name,
+        "regime": regime,
+        "labels": _mean_labels(runs),
+        "image": asdict(interval([run["image"] for run in runs.values()])),
     }
 
 
-def _comparisons(cells: dict[_Key, dict[tuple[int, int], Record]]) -> Iterable[Record]:
+def _mean_labels(runs: dict[tuple[int, int], Record]) -> float:
+    return sum(float(run["labels"]) for run in runs.values()) / len(runs)
+
+
+def _comparisons(cells: _Cells) -> Iterable[Record]:
     """Paired differences over folds and seeds, inductive pre-training."""
     for task, shot in dict.fromkeys(key[:2] for key in cells):
         supervised = cells[task, shot, SUPERVISED, SUPERVISED_ONLY]
@@ -67,6 +75,7 @@ def _comparisons(cells: dict[_Key, dict[tuple[int, int], Record]]) -> Iterable[R
         for measure in MEASURES:
             for first, second in ((paper, supervised), (ours, supervised), (ours, paper)):
                 yield _paired(task, shot, measure, first, second, measure)
+        yield _paired(task, shot, "image", ours, supervised, "image")
         for runs in (supervised, paper, ours):
             for alone in ("image", "location"):
                 yield _paired(task, shot, "fused", runs, runs, alone)

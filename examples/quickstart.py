@@ -1,0 +1,35 @@
+"""Learn from tiles without labels, fine-tune with 5 % of the labels, fuse image and place."""
+
+import torch
+
+import geocsp
+from geocsp.data.named.bluemarble import bluemarble
+from geocsp.evaluate import Shot
+from geocsp.images import EfficientNetLite0, extract
+from geocsp.presets import BEST
+
+data = bluemarble(points=4000)
+features = extract(EfficientNetLite0(pixels=64), data)
+places = torch.from_numpy(data.lonlat).float()
+labels = torch.from_numpy(data.tasks["landcover"].labels)
+names = data.tasks["landcover"].class_names
+split = data.split(test_fold=1)
+train, test = torch.from_numpy(split.train), torch.from_numpy(split.test)
+test = test[labels[test] >= 0]
+
+model = BEST.build_model(features.shape[1], seed=0)  # no labels so far
+model.standardise_by(features[train])
+objective = BEST.build_objective(seed=0)
+geocsp.pretrain(model, objective, features[train], places[train], BEST.pretrain, seed=0)
+
+few = train[Shot(ratio=0.05).rows(labels[train].numpy(), seed=0)]
+prior = BEST.build_prior(names, seed=0, pretrained=model)
+geocsp.finetune(prior, places[few], labels[few], BEST.finetune, seed=0)
+images = model.embed_images(features)
+head = geocsp.train_image_head(images[few], labels[few], len(names), penalty=100.0)
+
+image = head.logits(images[test]).softmax(dim=1)
+fused = geocsp.fuse(image, prior, places[test])
+for name, answer in (("image", image), ("image and place", fused)):
+    accuracy = (answer.argmax(dim=1) == labels[test]).double().mean()
+    print(f"{name}: {accuracy:.1%} of {len(test)} test tiles with {len(few)} labels")
