@@ -8,6 +8,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from geocsp.location.dropout import Dropout
+
 
 class Activation(StrEnum):
     """Non-linearity of a feed-forward network (leaky ReLU with slope 0.2)."""
@@ -59,9 +61,7 @@ class FeedForward(nn.Module):
         self.output = nn.Linear(widths[-1], dim)
         nn.init.xavier_uniform_(self.output.weight)
         self.after = (
-            nn.Sequential(activation.build(), nn.Dropout(dropout))
-            if legacy_output
-            else nn.Identity()
+            nn.Sequential(activation.build(), Dropout(dropout)) if legacy_output else nn.Identity()
         )
 
     def forward(self, features: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ class _HiddenLayer(nn.Module):
         self.linear = nn.Linear(in_dim, dim)
         nn.init.xavier_uniform_(self.linear.weight)
         self.activation = activation.build()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.norm = nn.LayerNorm(dim)
         self.skip = in_dim == dim
 
@@ -117,7 +117,7 @@ class _ResidualBlock(nn.Module):
     def __init__(self, dim: int, dropout: float) -> None:
         super().__init__()
         self.first = nn.Linear(dim, dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.second = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
