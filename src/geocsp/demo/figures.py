@@ -49,15 +49,17 @@ def save(figure: Figure, path: Path) -> Path:
 def label_efficiency(table: list[Record], labels: dict[str, str], task: str) -> Figure:
     """Accuracy against the number of labels, one panel per measure, bands of 95 % intervals."""
     figure = Figure(figsize=(13, 8.4), layout="constrained")
-    axes = figure.subplots(2, 2, sharey=False)
-    shares = [row for row in table if row["task"] == task and row["shot"].endswith("%")]
-    counts = [row for row in table if row["task"] == task and not row["shot"].endswith("%")]
-    for column, (rows, unit) in enumerate(((shares, "share of"), (counts, "labels per class:"))):
-        for line, (measure, title) in enumerate(
-            (("location", "location alone"), ("fused", "image x location, calibrated"))
-        ):
+    axes = figure.subplots(2, 2)
+    ours = [row for row in table if row["task"] == task]
+    columns = (
+        ("a share of the labels", [row for row in ours if row["shot"].endswith("%")]),
+        ("some labels per class", [row for row in ours if not row["shot"].endswith("%")]),
+    )
+    lines = (("location", "location alone"), ("fused", "image × location, calibrated"))
+    for column, (amount, rows) in enumerate(columns):
+        for line, (measure, title) in enumerate(lines):
             _curves(axes[line, column], rows, labels, measure)
-            axes[line, column].set_title(f"{title}, {unit} labels" if column == 0 else title)
+            axes[line, column].set_title(f"{title}: {amount}", fontsize=11)
     figure.suptitle(f"Top-1 accuracy on unseen 5 degree blocks: {task}", fontsize=14)
     axes[1, 0].legend(fontsize=9, frameon=False)
     return figure
@@ -185,7 +187,7 @@ def fixed_tiles(workspace: Workspace, task: str) -> Figure:
         axes.set_axis_off()
     for axes, index in zip(figure.axes, list(chosen.values())[:SHOWN_TILES], strict=False):
         axes.imshow(data.images(run.rows[index : index + 1].numpy())[0], interpolation="nearest")
-        axes.set_title(_caption(data.lonlat[int(run.rows[index])], run, index, names), fontsize=9)
+        axes.set_title(_caption(data.lonlat[int(run.rows[index])], run, index, names), fontsize=8)
     right, wrong = run.changed()
     figure.suptitle(
         f"{task}: the place put {right} of {len(run.labels)} test tiles right and {wrong} wrong",
@@ -201,7 +203,7 @@ def _caption(place: NDArray[np.float64], run: Showcase, index: int, names: tuple
     return (
         f"{abs(lat):.1f}°{'N' if lat >= 0 else 'S'} {abs(lon):.1f}°{'E' if lon >= 0 else 'W'}\n"
         f"image: {names[said]} ({float(run.image[index, said]):.0%})\n"
-        f"with place: {names[label]} ({float(run.fused[index, label]):.0%}, right)"
+        f"with the place, right:\n{names[label]} ({float(run.fused[index, label]):.0%})"
     )
 
 

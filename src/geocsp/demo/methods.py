@@ -23,7 +23,7 @@ PRETRAIN = PretrainSettings(batch_size=512, learning_rate=2e-3, warmup=0.05, cos
 FINETUNE = FinetuneSettings(steps=150, batch_size=256, learning_rate=2e-3)
 
 
-IMAGE_LABELS = {IMAGE_ONLY: "Img.Only", IMAGE_ALIGNED: "Img aligned by place (ours)"}
+IMAGE_LABELS = {IMAGE_ONLY: "Img.Only", IMAGE_ALIGNED: "Img (ours)"}
 """Labels of the rows that look at the image alone; the second has the image head of the last row,
 on image features that pre-training has aligned with places."""
 

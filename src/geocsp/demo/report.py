@@ -19,8 +19,8 @@ from geocsp.files import write_atomically
 REPORT_FILE = "report.html"
 TITLES = {
     "location": "location alone",
-    "product": "image × location, plain product",
-    "fused": "image × location, calibrated",
+    "product": "plain product",
+    "fused": "calibrated product",
 }
 """What the measures are called for people."""
 
@@ -73,7 +73,7 @@ def table_of(
         and not (row["method"] in IMAGE_LABELS and measure == "location")
     }
     labels = labels_of(results)
-    shots = list(dict.fromkeys(row["shot"] for row in results["table"] if row["task"] == task))
+    shots = _shots(results, task)
     return [
         (label, [cells.get((name, shot)) for shot in shots])
         for name, label in labels.items()
@@ -87,12 +87,20 @@ def labels_of(results: dict[str, Any]) -> dict[str, str]:
     return IMAGE_LABELS | methods
 
 
-def text_table(results: dict[str, Any], task: str, regime: str, measure: str) -> list[list[str]]:
-    """The same table as text: percent, interval, and gain over Sup.Only (grid)."""
-    return [
-        [label, *(_cell(value) for value in values)]
-        for label, values in table_of(results, task, regime, measure)
-    ]
+def text_rows(results: dict[str, Any], task: str, regime: str, shot: str) -> list[list[str]]:
+    """One line of text per method: label, then percent, interval and gain of every measure."""
+    found: dict[str, list[str]] = {}
+    for measure in MEASURES:
+        rows = table_of(results, task, regime, measure)
+        position = _shots(results, task).index(shot)
+        for label in labels_of(results).values():
+            cells = dict(rows).get(label)
+            found.setdefault(label, [label]).append(_cell(cells[position] if cells else None))
+    return list(found.values())
+
+
+def _shots(results: dict[str, Any], task: str) -> list[str]:
+    return list(dict.fromkeys(row["shot"] for row in results["table"] if row["task"] == task))
 
 
 def _cell(value: Record | None) -> str:
@@ -101,4 +109,4 @@ def _cell(value: Record | None) -> str:
     half, gain = value["half_width"], value.get("relative_gain")
     text = f"{100 * value['mean']:.1f}"
     text += f" ±{100 * half:.1f}" if half is not None else ""
-    return text + (f" ({100 * gain:+.0f} %)" if gain else "")
+    return text + (f" ({100 * gain:+.0f}%)" if gain else "")

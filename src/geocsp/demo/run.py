@@ -42,7 +42,7 @@ from geocsp.demo.work import (
     pretrain_unit,
     tower_of,
 )
-from geocsp.errors import DataError
+from geocsp.errors import DataError, MissingExtraError
 from geocsp.files import write_atomically
 from geocsp.images import EfficientNetLite0, extract
 
@@ -75,8 +75,7 @@ def run_demo(
         MissingExtraError: a package of the extra "demo" is not installed.
         DataError: settings that cannot work, or another run is working in ``output``.
     """
-    from geocsp.demo.report import write_report  # needs the extra; fails before the long work
-
+    write_report = _report_writer()
     console = console or Console(stderr=True)
     output.mkdir(parents=True, exist_ok=True)
     with _locked(output):
@@ -99,6 +98,17 @@ def run_demo(
         results["times"] = {"workers": workers, "seconds": seconds}
         write_atomically(output / RESULTS_FILE, json.dumps(results, indent=1).encode())
     return results
+
+
+def _report_writer() -> Callable[[dict[str, Any], Workspace, Path], Path]:
+    """Import what draws the report, which the extra brings, before the long work."""
+    try:
+        from geocsp.demo.report import write_report
+    except ModuleNotFoundError as error:
+        if error.name not in ("jinja2", "matplotlib"):
+            raise
+        raise MissingExtraError(error.name, "demo") from error
+    return write_report
 
 
 def _work(
