@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -94,11 +96,22 @@ def demo(
         return
     from geocsp.demo.run import run_demo
 
-    results = run_demo(settings, output, workers=workers or os.cpu_count() or 1)
+    with _resumable():
+        results = run_demo(settings, output, workers=workers or os.cpu_count() or 1)
     if as_json:
         typer.echo(json.dumps(results))
     else:
         _print_tables(results, settings, output)
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """One line on Ctrl-C in work that goes on when it is called again."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("geocsp: interrupted; the same command goes on from here", err=True)
+        raise typer.Exit(130) from None
 
 
 def _print_tables(results: dict[str, Any], settings: DemoSettings, output: Path) -> None:
@@ -121,7 +134,7 @@ def _print_tables(results: dict[str, Any], settings: DemoSettings, output: Path)
 
 
 def main() -> None:
-    """Run the command; user errors are one line and exit code 2, an interrupt is 130."""
+    """Run the command; a user's error is one line and exit code 2, a failure exit code 1."""
     try:
         app(standalone_mode=True)
     except (DataError, MissingExtraError) as error:
@@ -130,6 +143,3 @@ def main() -> None:
     except RuntimeError as error:
         print(f"geocsp: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("geocsp: interrupted; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)

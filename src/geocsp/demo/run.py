@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
+import os
 import platform
 import shutil
 import signal
@@ -105,9 +106,10 @@ def _report_writer() -> Callable[[dict[str, Any], Workspace, Path], Path]:
     try:
         from geocsp.demo.report import write_report
     except ModuleNotFoundError as error:
-        if error.name not in ("jinja2", "matplotlib"):
+        package = (error.name or "").partition(".")[0]
+        if package not in ("jinja2", "matplotlib"):
             raise
-        raise MissingExtraError(error.name, "demo") from error
+        raise MissingExtraError(package, "demo") from error
     return write_report
 
 
@@ -159,6 +161,7 @@ def _pool(workers: int) -> Any:
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
     try:
+        _start_all(pool, workers)
         yield pool
         pool.shutdown()
     except BrokenProcessPool:
@@ -172,8 +175,17 @@ def _pool(workers: int) -> Any:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
+def _start_all(pool: ProcessPoolExecutor, workers: int) -> None:
+    """Start every worker deaf to Ctrl-C, on which this process alone decides."""
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # processes started now inherit it
+    try:
+        for _ in range(workers):
+            pool.submit(os.getpid)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
 def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     torch.set_num_threads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
