@@ -46,6 +46,7 @@ from geocsp.demo.work import (
 from geocsp.errors import DataError, MissingExtraError
 from geocsp.files import write_atomically
 from geocsp.images import EfficientNetLite0, extract
+from geocsp.images.extract import has_bfloat16
 
 RESULTS_FILE = "results.json"
 
@@ -256,6 +257,7 @@ def _facts(workspace: Workspace, progress: Progress) -> dict[str, Any]:
             "encoder": type(encoder).__name__,
             "pixels": encoder.pixels,
             "fingerprint": encoder.fingerprint(),
+            "bfloat16": has_bfloat16(),
             "penalty": IMAGE_PENALTY,
         },
         "methods": {

@@ -79,7 +79,7 @@ def extract(
         parts = []
         for rows in np.split(np.array(store.span(shard)), range(_BATCH, SHARD_ROWS, _BATCH)):
             if len(rows):
-                parts.append(_features(encoder, source.images(rows), fast))
+                parts.append(features_of(encoder, source.images(rows), bfloat16=fast))
                 done += len(rows)
                 report(done, len(source))
         store.write(shard, torch.cat(parts))
@@ -87,10 +87,11 @@ def extract(
 
 
 @torch.inference_mode()
-def _features(encoder: ImageEncoder, images: NDArray[np.uint8], fast: bool) -> Tensor:
+def features_of(encoder: ImageEncoder, images: NDArray[np.uint8], *, bfloat16: bool) -> Tensor:
+    """Features of a batch of RGB images: ``(n, height, width, 3)`` uint8 to ``(n, dim)``."""
     image = encoder.transform(torch.from_numpy(images))
     image = image.contiguous(memory_format=torch.channels_last)
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=fast):
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
         features: Tensor = encoder(image)
     return features.float()
 
