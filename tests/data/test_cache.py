@@ -1,0 +1,187 @@
+import errno
+import json
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+import pytest
+import torch
+
+from geocsp.data import cache as module
+from geocsp.data.cache import FeatureCache, cache_folder
+from geocsp.errors import DataError
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SHARD_ROWS", 4)
+    return FeatureCache(tmp_path / "features", rows=10, dim=3)
+
+
+def rows_of(store, shard, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(store.rows, store.dim, generator=generator)[store.span(shard)]
+
+
+def fill(store):
+    parts = [rows_of(store, shard) for shard in range(store.shards)]
+    for shard, part in enumerate(parts):
+        store.write(shard, part)
+    return torch.cat(parts)
+
+
+def test_shards_cover_all_rows_once(store):
+    assert store.shards == 3
+    spans = [list(store.span(shard)) for shard in range(3)]
+    assert spans == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+
+
+def test_what_is_written_is_read_back_rounded_to_float16(store):
+    features = fill(store)
+    read = store.read()
+    assert read.dtype == torch.float32
+    assert torch.equal(read, features.half().float())
+    assert not torch.equal(read, features)
+
+
+def test_only_shards_that_are_not_there_are_missing(store):
+    assert store.missing() == [0, 1, 2]
+    store.write(1, rows_of(store, 1))
+    assert store.missing() == [0, 2]
+    store.write(2, rows_of(store, 2))
+    store.write(0, rows_of(store, 0))
+    assert store.missing() == []
+
+
+def test_an_incomplete_cache_is_not_read(store):
+    store.write(0, rows_of(store, 0))
+    with pytest.raises(DataError, match="lacks 2 of 3 shards"):
+        store.read()
+
+
+def test_what_is_read_can_be_changed_without_changing_the_cache(store):
+    features = fill(store)
+    store.read().zero_()
+    assert torch.equal(store.read(), features.half().float())
+
+
+def test_no_file_but_the_shards_is_left(store):
+    fill(store)
+    names = ["000000.npy", "000001.npy", "000002.npy"]
+    assert sorted(path.name for path in store.folder.iterdir()) == names
+
+
+@pytest.mark.parametrize("keep", [0, 5, 100, -1])
+def test_a_damaged_shard_is_named(store, keep):
+    fill(store)
+    path = store.folder / "000001.npy"
+    path.write_bytes(path.read_bytes()[:keep])
+    for use in (store.missing, store.read):
+        with pytest.raises(DataError, match=r"000001\.npy is damaged .* delete it and run again"):
+            use()
+    path.unlink()
+    assert store.missing() == [1]
+
+
+def test_a_shard_of_pickled_objects_is_refused(store):
+    fill(store)
+    np.save(store.folder / "000001.npy", np.array([{}] * 4, dtype=object), allow_pickle=True)
+    with pytest.raises(DataError, match=r"000001\.npy"):
+        store.read()
+
+
+@pytest.mark.parametrize(
+    "stranger",
+    [
+        np.zeros((4, 2), np.float16),
+        np.zeros((3, 3), np.float16),
+        np.zeros((4, 3), np.float32),
+        np.zeros(12, np.float16),
+    ],
+)
+def test_a_file_of_another_shape_or_dtype_is_refused(store, stranger):
+    fill(store)
+    np.save(store.folder / "000001.npy", stranger)
+    with pytest.raises(DataError, match=r"000001\.npy is not a shard of this cache"):
+        store.missing()
+
+
+@pytest.mark.parametrize(("shard", "shape"), [(0, (3, 3)), (0, (4, 2)), (2, (4, 3)), (0, (12,))])
+def test_features_of_another_shape_are_not_written(store, shard, shape):
+    with pytest.raises(DataError, match=f"shard {shard} is"):
+        store.write(shard, torch.zeros(shape))
+    assert store.missing() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e5])
+def test_features_beyond_float16_are_refused_with_their_image(store, value):
+    features = rows_of(store, 1)
+    features[2:, 1] = value
+    with pytest.raises(DataError, match="image 6 are not finite in float16"):
+        store.write(1, features)
+    assert store.missing() == [0, 1, 2]
+
+
+def test_a_full_disk_is_told_and_leaves_the_cache_valid(store, monkeypatch):
+    store.write(0, rows_of(store, 0))
+
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_atomically", full)
+        with pytest.raises(DataError, match=f"{store.folder}: No space left on device"):
+            store.write(1, rows_of(store, 1))
+    assert store.missing() == [1, 2]
+    features = fill(store)
+    assert torch.equal(store.read(), features.half().float())
+
+
+def test_a_disk_that_fills_up_within_a_shard_leaves_no_part_of_it(store, monkeypatch):
+    store.write(0, rows_of(store, 0))
+
+    def full(self, target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        with pytest.raises(DataError, match="No space left"):
+            store.write(1, rows_of(store, 1))
+    assert [path.name for path in store.folder.iterdir()] == ["000000.npy"]
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    store = FeatureCache(tmp_path / "file" / "features", rows=2, dim=3)
+    with pytest.raises(DataError, match="cannot write features to"):
+        store.write(0, torch.zeros(2, 3))
+
+
+def test_a_full_disk_is_told_when_the_cache_is_described(store, monkeypatch):
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, "write_atomically", full)
+    with pytest.raises(DataError, match="No space left on device"):
+        store.describe(encoder="fake")
+
+
+def test_the_description_states_size_and_facts(store):
+    store.describe(encoder="fake", pixels=7)
+    assert json.loads((store.folder / "about.json").read_text()) == {
+        "rows": 10,
+        "dim": 3,
+        "dtype": "float16",
+        "encoder": "fake",
+        "pixels": 7,
+    }
+
+
+def test_the_cache_folder_is_the_users_unless_the_environment_names_another(monkeypatch, tmp_path):
+    monkeypatch.setenv("GEOCSP_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    users = Path(platformdirs.user_cache_dir("geocsp"))
+    monkeypatch.setenv("GEOCSP_CACHE", "")
+    assert cache_folder() == users
+    monkeypatch.delenv("GEOCSP_CACHE")
+    assert cache_folder() == users

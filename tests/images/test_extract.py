@@ -1,0 +1,122 @@
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from geocsp.data import cache as cache_module
+from geocsp.images import ImageEncoder, extract
+from geocsp.images.extract import features_of
+
+extract_module = sys.modules["geocsp.images.extract"]
+
+
+class MeanColour(ImageEncoder):
+    dim = 3
+
+    def __init__(self, gain=1.0):
+        super().__init__()
+        self.pixels = 8
+        self.register_buffer("mean", torch.zeros(3))
+        self.register_buffer("deviation", torch.ones(3))
+        self.register_buffer("gain", torch.tensor(gain))
+        self.calls = 0
+
+    def forward(self, image):
+        self.calls += 1
+        return image.mean(dim=(2, 3)) * self.gain
+
+
+class Noise:
+    def __init__(self, count, fails_at=None):
+        self.pixels = np.random.default_rng(0).integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
+        self.fails_at = fails_at
+        self.fingerprint = f"noise {count}"
+
+    def __len__(self):
+        return len(self.pixels)
+
+    def images(self, rows):
+        if self.fails_at in rows:
+            raise OSError("the disk is gone")
+        return self.pixels[rows]
+
+
+@pytest.fixture(autouse=True)
+def _small_shards(monkeypatch):
+    for module in (cache_module, extract_module):
+        monkeypatch.setattr(module, "SHARD_ROWS", 10)
+    monkeypatch.setattr(extract_module, "_BATCH", 4)
+
+
+def test_features_are_those_of_the_encoder_in_half_precision(tmp_path):
+    source, encoder = Noise(23), MeanColour()
+    features = extract(encoder, source, cache=tmp_path, bfloat16=False)
+    expected = torch.from_numpy(source.pixels).float().mean(dim=(1, 2))
+    torch.testing.assert_close(features, expected.half().float(), atol=0.1, rtol=0)
+    assert encoder.calls == 3 + 3 + 1
+
+
+def test_progress_counts_images_up_to_all(tmp_path):
+    seen = []
+    report = lambda done, total: seen.append((done, total))  # noqa: E731
+    extract(MeanColour(), Noise(23), cache=tmp_path, bfloat16=False, on_images=report)
+    assert seen == [(n, 23) for n in (0, 4, 8, 10, 14, 18, 20, 23)]
+    seen.clear()
+    extract(MeanColour(), Noise(23), cache=tmp_path, bfloat16=False, on_images=report)
+    assert seen == [(23, 23)]
+
+
+def test_an_interrupted_run_goes_on_with_the_first_missing_shard(tmp_path):
+    with pytest.raises(OSError, match="disk is gone"):
+        extract(MeanColour(), Noise(23, fails_at=15), cache=tmp_path, bfloat16=False)
+    encoder, seen = MeanColour(), []
+    features = extract(
+        encoder,
+        Noise(23),
+        cache=tmp_path,
+        bfloat16=False,
+        on_images=lambda done, total: seen.append(done),
+    )
+    assert seen[0] == 10
+    assert encoder.calls == 3 + 1
+    whole = extract(MeanColour(), Noise(23), cache=tmp_path / "other", bfloat16=False)
+    assert torch.equal(features, whole)
+
+
+def test_another_encoder_data_set_or_precision_has_a_cache_of_its_own(tmp_path):
+    extract(MeanColour(), Noise(23), cache=tmp_path, bfloat16=False)
+    extract(MeanColour(gain=2.0), Noise(23), cache=tmp_path, bfloat16=False)
+    extract(MeanColour(), Noise(22), cache=tmp_path, bfloat16=False)
+    extract(MeanColour(), Noise(23), cache=tmp_path, bfloat16=True)
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_the_cache_says_what_it_was_made_from(tmp_path):
+    encoder = MeanColour()
+    extract(encoder, Noise(23), cache=tmp_path, bfloat16=False)
+    (about,) = tmp_path.glob("*/about.json")
+    assert json.loads(about.read_text()) == {
+        "rows": 23,
+        "dim": 3,
+        "dtype": "float16",
+        "encoder": "MeanColour",
+        "pixels": 8,
+        "precision": "float32",
+        "encoder_fingerprint": encoder.fingerprint(),
+        "data_fingerprint": "noise 23",
+    }
+
+
+def test_bfloat16_features_are_close_to_float32():
+    from geocsp.images import EfficientNetLite0
+
+    torch.manual_seed(0)
+    encoder = EfficientNetLite0(pixels=64)
+    images = Noise(6).pixels
+    exact = features_of(encoder, images, bfloat16=False)
+    fast = features_of(encoder, images, bfloat16=True)
+    assert fast.dtype == torch.float32
+    cosine = torch.nn.functional.cosine_similarity(exact, fast)
+    assert float(cosine.min()) > 0.99
