@@ -1,6 +1,7 @@
 """geocsp: learn from geo-tagged images without labels."""
 
 from geocsp import coords
+from geocsp.images import ImageEncoder, extract
 from geocsp.location import LocationEncoder
 from geocsp.model import GeoModel, GeoPrior
 from geocsp.objectives import Objective
@@ -16,6 +17,7 @@ __all__ = [
     "FinetuneSettings",
     "GeoModel",
     "GeoPrior",
+    "ImageEncoder",
     "ImageHead",
     "LocationEncoder",
     "Objective",
@@ -23,6 +25,7 @@ __all__ = [
     "available",
     "coords",
     "create",
+    "extract",
     "finetune",
     "fit_calibration",
     "fuse",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -35,12 +36,16 @@ class _Saved(nn.Module):
         raise NotImplementedError
 
     def save_pretrained(self, folder: str | Path) -> Path:
-        """Write ``config.json`` and ``model.safetensors`` into a folder, made if needed."""
+        """Write ``config.json`` and ``model.safetensors`` into a folder, made if needed.
+
+        Raises:
+            DataError: the location encoder was not made by :func:`geocsp.create`.
+        """
+        config = {"format": 1, "model": type(self).__name__} | self.config()
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         weights = {name: t.detach().contiguous() for name, t in self.state_dict().items()}
         write_atomically(folder / WEIGHTS_FILE, save(weights))
-        config = {"format": 1, "model": type(self).__name__} | self.config()
         write_atomically(folder / CONFIG_FILE, json.dumps(config, indent=2).encode())
         return folder
 
@@ -49,17 +54,25 @@ class _Saved(nn.Module):
         """Rebuild a saved model, in evaluation mode.
 
         Raises:
-            DataError: a file is missing or holds another kind of model.
+            DataError: a file is missing, damaged, or belongs to another model.
         """
         folder = Path(folder)
         for name in (CONFIG_FILE, WEIGHTS_FILE):
             if not (folder / name).is_file():
                 raise DataError(f"{folder / name} is missing; save_pretrained writes it")
-        config = json.loads((folder / CONFIG_FILE).read_text())
-        if config.get("model") != cls.__name__:
-            raise DataError(f"{folder} holds a {config.get('model')}, not a {cls.__name__}")
-        model = cls.from_config(config)
-        model.load_state_dict(load((folder / WEIGHTS_FILE).read_bytes()))
+        try:
+            config = json.loads((folder / CONFIG_FILE).read_text())
+            kind = config["model"]
+            if kind != cls.__name__:
+                raise DataError(f"{folder} holds a {kind}, not a {cls.__name__}")
+            model = cls.from_config(config)
+        except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise DataError(f"{folder / CONFIG_FILE} is damaged: {error!r}") from error
+        try:
+            model.load_state_dict(load((folder / WEIGHTS_FILE).read_bytes()))
+        except (SafetensorError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise DataError(f"{folder / WEIGHTS_FILE} does not fit its config: {reason}") from error
         return model.eval()
 
 

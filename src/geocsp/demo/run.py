@@ -79,7 +79,6 @@ def run_demo(
     """
     write_report = _report_writer()
     console = console or Console(stderr=True)
-    output.mkdir(parents=True, exist_ok=True)
     with _locked(output):
         start = time.perf_counter()
         features = cache or cache_folder() / "features"
@@ -200,6 +199,11 @@ def _end_with_parent() -> None:
 
 @contextmanager
 def _locked(output: Path) -> Any:
+    """The run folder, made if needed, for this run alone."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot write to {output}: {error.strerror}") from error
     try:
         with FileLock(output / ".lock", timeout=0):
             yield

@@ -1,0 +1,174 @@
+import pytest
+import torch
+
+import geocsp
+from geocsp import GeoModel, PretrainSettings, pretrain
+from geocsp.coords import sample_sphere, unit_vectors
+from geocsp.errors import DataError
+from geocsp.objectives import CspMc, CspNce, MeanSquaredError, NegativeSampling, Objective
+from geocsp.train.pretrain import make_views
+
+PLACES = sample_sphere(300, torch.Generator().manual_seed(0))
+FEATURES = unit_vectors(PLACES) @ torch.randn(3, 6, generator=torch.Generator().manual_seed(1))
+SETTINGS = PretrainSettings(epochs=4, batch_size=64, learning_rate=5e-3)
+
+
+def model(dropout=0.5):
+    torch.manual_seed(0)
+    location = geocsp.create(
+        "location",
+        "space2vec-grid",
+        dim=8,
+        frequencies=4,
+        min_radius=20.0,
+        hidden=32,
+        dropout=dropout,
+    )
+    return GeoModel(location, feature_dim=6)
+
+
+def weights(trained):
+    return torch.cat([p.detach().flatten() for p in trained.parameters()])
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [CspMc, CspNce, lambda: MeanSquaredError(dim=8, feature_dim=6)],
+    ids=["csp-mc", "csp-nce", "mse"],
+)
+def test_the_loss_falls(objective):
+    torch.manual_seed(0)
+    history = pretrain(model(), objective(), FEATURES, PLACES, SETTINGS, seed=0)
+    assert len(history) == 4
+    assert history[-1]["loss"] < history[0]["loss"]
+
+
+def test_images_find_their_places():
+    trained = model(dropout=0.1)
+    objective = CspMc(dropout=0, temperatures=(0.1, 0.1, 0.1))
+    settings = PretrainSettings(epochs=30, batch_size=100, learning_rate=5e-3)
+    pretrain(trained, objective, FEATURES, PLACES, settings, seed=0)
+    with torch.no_grad():
+        similarity = trained.encode_image(FEATURES) @ trained.encode_location(PLACES).T
+    rank = (similarity > similarity.diagonal()[:, None]).sum(dim=1).double()
+    assert float(rank.median()) < 15  # of 300; 150 by chance
+    assert not trained.training
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_gives_others():
+    trained = [model() for _ in range(3)]
+    for seed, one in zip((0, 0, 1), trained, strict=True):
+        pretrain(one, CspMc(), FEATURES, PLACES, SETTINGS, seed=seed)
+    assert torch.equal(weights(trained[0]), weights(trained[1]))
+    assert not torch.equal(weights(trained[0]), weights(trained[2]))
+
+
+def test_the_global_random_state_is_left_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    pretrain(model_without_draws(), CspMc(), FEATURES, PLACES, SETTINGS, seed=0)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def model_without_draws():
+    with torch.random.fork_rng():
+        return model()
+
+
+def test_the_objective_is_trained_along():
+    objective = MeanSquaredError(dim=8, feature_dim=6)
+    before = objective.decoder.weight.detach().clone()
+    pretrain(model(), objective, FEATURES, PLACES, SETTINGS, seed=0)
+    assert not torch.equal(objective.decoder.weight, before)
+
+
+def test_the_temperature_is_learned_only_if_the_objective_asks():
+    for objective, moves in ((CspMc(), False), (CspMc(learnable_temperature=True), True)):
+        trained = model()
+        before = float(trained.log_scale.detach())
+        pretrain(trained, objective, FEATURES, PLACES, SETTINGS, seed=0)
+        assert (float(trained.log_scale.detach()) != before) == moves
+
+
+def views(objective):
+    trained = model().train()
+    generator = torch.Generator().manual_seed(0)
+    return make_views(
+        trained, objective, FEATURES[:10], PLACES[:10], NegativeSampling.SPHERE, generator
+    )
+
+
+def test_only_the_passes_an_objective_needs_are_made():
+    bare = views(CspMc(random_location=0, dropout=0))
+    assert bare.location_again is None
+    assert bare.negatives is None
+    assert bare.negative_lonlat is None
+    full = views(CspMc(negatives_per_image=3))
+    assert full.location_again.shape == full.location.shape == (10, 8)
+    assert full.negatives.shape == (10, 3, 8)
+    assert full.negative_lonlat.shape == (10, 3, 2)
+
+
+def test_the_second_view_has_its_own_dropout_mask():
+    full = views(CspMc())
+    assert not torch.allclose(full.location, full.location_again)
+    cosine = (full.location * full.location_again).sum(dim=1)
+    assert float(cosine.detach().mean()) > 0.3
+
+
+def test_negatives_are_the_embeddings_of_their_places():
+    trained = model(dropout=0.0).train()
+    generator = torch.Generator().manual_seed(0)
+    full = make_views(
+        trained,
+        CspMc(negatives_per_image=2),
+        FEATURES[:10],
+        PLACES[:10],
+        NegativeSampling.SPHERE,
+        generator,
+    )
+    expected = trained.encode_location(full.negative_lonlat.flatten(0, 1)).view(10, 2, 8)
+    torch.testing.assert_close(full.negatives, expected)
+    torch.testing.assert_close(full.location, trained.encode_location(PLACES[:10]))
+
+
+def test_warm_up_starts_from_rate_zero():
+    one_step = PretrainSettings(epochs=1, batch_size=300, warmup=0.5)
+    trained = model()
+    before = weights(trained)
+    pretrain(trained, CspMc(), FEATURES, PLACES, one_step, seed=0)
+    assert torch.equal(weights(trained), before)
+
+
+def test_progress_is_told_after_every_epoch():
+    seen = []
+    pretrain(
+        model(),
+        CspMc(),
+        FEATURES,
+        PLACES,
+        SETTINGS,
+        seed=0,
+        on_epoch=lambda epoch, losses: seen.append((epoch, sorted(losses))),
+    )
+    assert seen == [(epoch, ["B", "D", "L", "loss"]) for epoch in range(4)]
+
+
+class Broken(Objective):
+    def forward(self, views):
+        return {"loss": views.location.sum() * float("nan")}
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_rows():
+    with pytest.raises(DataError, match=r"loss is nan in epoch 0, step 0; rows \[\d+, .*lower"):
+        pretrain(model(), Broken(), FEATURES, PLACES, SETTINGS, seed=0)
+
+
+def test_features_and_places_have_to_fit_together():
+    with pytest.raises(DataError, match="got 300 places and 299 rows"):
+        pretrain(model(), CspMc(), FEATURES[:299], PLACES, SETTINGS, seed=0)
+    broken = PLACES.clone()
+    broken[4] = 200
+    with pytest.raises(ValueError, match="row 4"):
+        pretrain(model(), CspMc(), FEATURES, broken, SETTINGS, seed=0)
