@@ -1,5 +1,3 @@
-import os
-
 import pytest
 import torch
 
@@ -10,8 +8,9 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory):
-    if "GEOCSP_CACHE" not in os.environ:
-        os.environ["GEOCSP_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GEOCSP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -21,12 +21,12 @@ def read_config(path: Path, kind: type[_Settings]) -> _Settings:
         DataError: no such file, not YAML, an unknown field, or a value of the wrong type.
     """
     try:
-        values = yaml.safe_load(path.read_text())
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise DataError(f"cannot read {path}: {' '.join(str(error).split())}") from error
     strict = with_config(ConfigDict(extra="forbid"))(kind)
     try:
-        return TypeAdapter(strict).validate_python(values or {})
+        return TypeAdapter(strict).validate_python({} if values is None else values)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "the file"

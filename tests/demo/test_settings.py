@@ -13,7 +13,19 @@ def test_the_validation_fold_is_never_tested():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"points": 100}, {"seeds": 0}, {"epochs": 0}, {"shots": ()}, {"test_folds": ()}]
+    "wrong",
+    [
+        {"points": 100},
+        {"seeds": 0},
+        {"epochs": 0},
+        {"pixels": 0},
+        {"shots": ()},
+        {"test_folds": ()},
+        {"test_folds": (1, 1)},
+        {"tasks": ("soil",)},
+        {"tasks": ()},
+        {"tasks": ("climate", "climate")},
+    ],
 )
 def test_sizes_that_cannot_work_are_refused(wrong):
     with pytest.raises(DataError):

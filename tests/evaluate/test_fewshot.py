@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from geocsp.errors import DataError
 from geocsp.evaluate import SHOTS, Shot, accuracy_of
 from geocsp.evaluate.fewshot import top1
 
@@ -40,3 +41,11 @@ def test_accuracy_of_images_places_and_both():
     assert found.product == 0.75
     assert 0.75 <= found.fused <= 1.0
     assert found.calibration.prior_power > 0
+
+
+@pytest.mark.parametrize(
+    "wrong", [{}, {"ratio": 0.1, "per_class": 3}, {"ratio": 0.0}, {"ratio": 2.0}, {"per_class": 0}]
+)
+def test_senseless_amounts_are_refused_at_once(wrong):
+    with pytest.raises(DataError):
+        Shot(**wrong)

@@ -44,3 +44,7 @@ def test_missing_colours_are_transparent():
     shown = np.asarray(draw_grid(world_axes(Figure()), values).get_array())
     assert shown[..., 3].sum() == 1
     assert shown[shown[..., 3] == 1].tolist() == [[1.0, 0.5, 0.0, 1.0]]
+
+
+def test_an_embedding_without_spread_has_one_colour():
+    assert principal_colours(np.ones((7, 4))).tolist() == [[0, 0, 0]] * 7

@@ -74,17 +74,23 @@ class FeatureCache:
             raise DataError(f"the features of image {row} are not finite in float16")
         buffer = BytesIO()
         np.save(buffer, half.numpy())
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(self._path(shard), buffer.getvalue())
-        except OSError as error:
-            raise DataError(f"cannot write features to {self.folder}: {error.strerror}") from error
+        self._store(self._path(shard), buffer.getvalue())
 
     def describe(self, **facts: str | int | float) -> None:
-        """Write ``about.json``: what the features were made from."""
+        """Write ``about.json``: what the features were made from.
+
+        Raises:
+            DataError: the folder cannot be written to, or the disk is full.
+        """
         about = {"rows": self.rows, "dim": self.dim, "dtype": "float16"} | facts
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.folder / "about.json", json.dumps(about, indent=2).encode())
+        self._store(self.folder / "about.json", json.dumps(about, indent=2).encode())
+
+    def _store(self, path: Path, content: bytes) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, content)
+        except OSError as error:
+            raise DataError(f"cannot write features to {self.folder}: {error.strerror}") from error
 
     def read(self) -> Tensor:
         """All features, ``(N, dim)`` float32.

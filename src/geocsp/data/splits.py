@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -40,8 +41,19 @@ class SpatialBlocks:
             )
 
     def fold_of(self, lonlat: NDArray[np.floating[Any]]) -> Integers:
-        """Fold of each of ``(N, 2)`` degrees: ``(N,)`` in [0, folds)."""
+        """Fold of each of ``(N, 2)`` degrees: ``(N,)`` in [0, folds).
+
+        Longitudes 180 and -180 are one place; the North Pole belongs to the blocks below it.
+
+        Raises:
+            DataError: a coordinate is not finite.
+        """
+        finite = np.isfinite(lonlat).all(axis=1)
+        if not finite.all():
+            raise DataError(f"coordinates of row {int(np.argmin(finite))} are not finite")
         cells = np.floor((lonlat + np.array([180.0, 90.0])) / self.degrees).astype(np.int64)
+        cells[:, 0] %= math.ceil(360.0 / self.degrees)
+        cells[:, 1] = np.minimum(cells[:, 1], math.ceil(180.0 / self.degrees) - 1)
         blocks, member = np.unique(cells, axis=0, return_inverse=True)
         fold = np.array([self._hash(*block) % self.folds for block in blocks.tolist()])
         return fold.astype(np.int64)[member.reshape(-1)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from geocsp.data.named.labels import task_names
 from geocsp.errors import DataError
 from geocsp.evaluate import SHOTS, Shot
 
@@ -47,8 +48,14 @@ class DemoSettings:
             raise DataError(
                 f"need at least 2000 points for every class to occur, got {self.points}"
             )
-        if min(self.seeds, self.epochs, len(self.shots), len(self.tasks)) < 1 or self.seed < 0:
-            raise DataError("seeds, epochs, shots and tasks must be at least one, the seed >= 0")
+        unknown = set(self.tasks) - set(task_names())
+        if unknown or not self.tasks:
+            raise DataError(f"tasks must be some of {task_names()}, got {self.tasks}")
+        for name in ("tasks", "test_folds", "shots"):
+            if len(set(getattr(self, name))) < len(getattr(self, name)):
+                raise DataError(f"{name} must not name anything twice")
+        if min(self.seeds, self.epochs, self.pixels, len(self.shots)) < 1 or self.seed < 0:
+            raise DataError("seeds, epochs, pixels and shots must be at least one, the seed >= 0")
 
     @classmethod
     def quick(cls) -> DemoSettings:

@@ -17,17 +17,22 @@ class Shot:
     """How many labels a run may see: a share of every class or a number per class.
 
     Attributes:
-        ratio: share of each class.
-        per_class: labels of each class; used if there is no ratio.
+        ratio: share of each class, in (0, 1], or None to count per class.
+        per_class: labels of each class, at least 1, or None to take a share.
     """
 
     ratio: float | None = None
     per_class: int | None = None
 
+    def __post_init__(self) -> None:
+        few_shot(np.empty(0, dtype=np.int64), ratio=self.ratio, per_class=self.per_class, seed=0)
+
     @property
     def label(self) -> str:
         """Short name, "5 %" or "3 per class"."""
-        return f"{100 * self.ratio:g} %" if self.ratio else f"{self.per_class} per class"
+        return (
+            f"{100 * self.ratio:g} %" if self.ratio is not None else f"{self.per_class} per class"
+        )
 
     def rows(self, labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
         """Rows of the labelled subset of a training set with these labels."""

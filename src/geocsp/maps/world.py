@@ -67,4 +67,5 @@ def principal_colours(embedding: NDArray[np.floating[Any]]) -> NDArray[np.float6
     axes = axes * np.sign(axes[np.arange(3), largest])[:, None]
     scores = centred @ axes.T
     low, high = np.percentile(scores, [2, 98], axis=0)
-    return np.asarray(np.clip((scores - low) / (high - low), 0, 1))
+    spread = np.where(high > low, high - low, 1.0)
+    return np.asarray(np.clip((scores - low) / spread, 0, 1))

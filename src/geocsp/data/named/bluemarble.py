@@ -101,8 +101,12 @@ class BlueMarble:
         Raises:
             DataError: the folds are the same or out of range, or a set is empty.
         """
+        blocks = SpatialBlocks()
+        for fold in (test_fold, validation_fold):
+            if not 0 <= fold < blocks.folds:
+                raise DataError(f"folds are 0 to {blocks.folds - 1}, got {fold}")
         return block_split(
-            SpatialBlocks().fold_of(self.lonlat),
+            blocks.fold_of(self.lonlat),
             self.corners,
             test=test_fold,
             validation=validation_fold,

@@ -53,7 +53,7 @@ class GlobalRaster:
         return np.stack([column, row], axis=1)
 
     def windows(self, lonlat: Floats, size: int = 1) -> NDArray[np.uint8]:
-        """Values in the ``size`` x ``size`` window (odd) around each place.
+        """Values of a one-band raster in the ``size`` x ``size`` window (odd) around each place.
 
         Columns wrap over the antimeridian, rows repeat at the poles.
 
