@@ -11,7 +11,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -156,7 +156,7 @@ def _regimes(pretrains: bool, transductive: bool) -> tuple[str, ...]:
 
 
 @contextmanager
-def _pool(workers: int) -> Any:
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """Worker processes that end with this one, however it ends."""
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
@@ -198,7 +198,7 @@ def _end_with_parent() -> None:
 
 
 @contextmanager
-def _locked(output: Path) -> Any:
+def _locked(output: Path) -> Iterator[None]:
     """The run folder, made if needed, for this run alone."""
     try:
         output.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ MEASURES = ("location", "product", "fused")
 
 Record = dict[str, Any]
 _Key = tuple[str, str, str, str]
+_Cells = dict[_Key, dict[tuple[int, int], Record]]
 
 
 def summarise(records: list[Record]) -> dict[str, Any]:
@@ -34,9 +35,6 @@ def summarise(records: list[Record]) -> dict[str, Any]:
     return {"table": table, "comparisons": list(_comparisons(cells))}
 
 
-_Cells = dict[_Key, dict[tuple[int, int], Record]]
-
-
 def _row(key: _Key, cells: _Cells) -> Record:
     task, shot, method, regime = key
     row: Record = {"task": task, "shot": shot, "method": method, "regime": regime}
@@ -45,7 +43,8 @@ def _row(key: _Key, cells: _Cells) -> Record:
         found = interval([run[measure] for run in cells[key].values()])
         base = cells[task, shot, SUPERVISED, SUPERVISED_ONLY].values()
         reference = interval([run[measure] for run in base])
-        row[measure] = asdict(found) | {"relative_gain": found.mean / reference.mean - 1}
+        gain = found.mean / reference.mean - 1 if reference.mean else None
+        row[measure] = asdict(found) | {"relative_gain": gain}
     return row
 
 
