@@ -46,20 +46,14 @@ def variants() -> dict[str, Preset]:
     return {
         "Sup.Only (grid)": supervised,
         "Sup.Only, r_min 0.1": location(supervised, min_radius=0.1),
-        "Sup.Only, r_min 1": location(supervised, min_radius=1.0),
         "Sup.Only, r_min 10": location(supervised, min_radius=10.0),
         "CSP-MC-BLD": paper,
         "CSP-MC-BLD, d 128, h 256": location(paper, dim=128, hidden=256),
         "CSP-MC-BLD, raw features": replace(paper, standardise=False),
-        "CSP-MC-BLD, frozen encoder": replace(
-            paper, finetune=replace(paper.finetune, freeze_location=True)
-        ),
         "best": BEST,
         "best, image head on raw features": replace(BEST, aligned_image=False),
         "best, with dropout views": replace(BEST, objective=objective(dropout=1.0)),
         "best, with random places": replace(BEST, objective=objective(random_location=1.0)),
-        "best, no mask": replace(BEST, objective=objective(mask_km=0.0)),
-        "best, one direction": replace(BEST, objective=objective(symmetric=False)),
         "best, temperature from 0.07": replace(BEST, temperature=0.07),
         "best, encoder moves freely": replace(
             BEST, finetune=replace(BEST.finetune, location_rate=1.0, learning_rate=2e-3)
