@@ -4,6 +4,7 @@ python benchmarks/speed.py    prints a table and writes benchmarks/speed.json
 """
 
 import json
+import os
 import platform
 import statistics
 import time
@@ -55,7 +56,7 @@ def main() -> None:
     for row in rows:
         print(", ".join(f"{k}: {v if isinstance(v, str) else f'{v:.4g}'}" for k, v in row.items()))
     machine = {
-        "cores": torch.get_num_threads(),
+        "cores": os.cpu_count(),
         "processor": platform.processor() or platform.machine(),
         "bfloat16 instructions": has_bfloat16(),
         "torch": torch.__version__,
