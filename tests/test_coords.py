@@ -107,3 +107,22 @@ def test_samples_follow_their_generator():
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     check_lonlat(first)
+
+
+def test_a_bad_longitude_at_a_pole_is_told_as_a_longitude():
+    with pytest.raises(ValueError, match=r"row 0 is \(lon 200, lat 90\): longitude must be"):
+        check_lonlat(tensor((200, 90)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_wrapped_longitudes_stay_below_180_where_rounding_would_reach_it(dtype):
+    edge = torch.tensor(-180.0, dtype=dtype)
+    beyond = torch.nextafter(edge, torch.full_like(edge, -math.inf))
+    lon = wrap(torch.stack([beyond, torch.zeros_like(beyond)]).unsqueeze(0))[0, 0]
+    assert -180 <= float(lon) < 180
+
+
+def test_all_places_are_within_more_than_half_a_circumference():
+    a = tensor((0, 0), (0, 90), (10, 20))
+    antipodes = tensor((180, 0), (0, -90), (-170, -20))
+    assert bool(pairwise_within_km(a, antipodes, 30_000.0).all())

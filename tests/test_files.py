@@ -24,3 +24,23 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_new_content_waits_beside_the_file_until_it_is_whole(tmp_path, monkeypatch):
+    path = write_atomically(tmp_path / "a.bin", b"old")
+    seen = {}
+
+    def look(self, target):
+        seen.update(folder=self.parent, waiting=self.read_bytes(), old=target.read_bytes())
+
+    monkeypatch.setattr(files.Path, "replace", look)
+    write_atomically(path, b"new")
+    assert seen == {"folder": tmp_path, "waiting": b"new", "old": b"old"}
+
+
+def test_content_that_cannot_be_written_leaves_the_old_file_and_no_other(tmp_path):
+    path = write_atomically(tmp_path / "a.bin", b"old")
+    with pytest.raises(TypeError):
+        write_atomically(path, "text")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]

@@ -143,3 +143,57 @@ def test_an_encoder_made_by_hand_cannot_be_saved(tmp_path):
     with pytest.raises(DataError, match=r"Own was not made by geocsp\.create"):
         prior.save_pretrained(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_image_embeddings_are_normalised_projections_of_standardised_features():
+    model = geo_model()
+    centred = (FEATURES - FEATURES.mean(0)) / FEATURES.std(0, correction=0)
+    projected = centred @ model.projection.weight.T + model.projection.bias
+    expected = projected / projected.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(model.encode_image(FEATURES), expected)
+
+
+def test_embed_gives_the_raw_embedding_whose_direction_is_encoded():
+    model = geo_model().eval()
+    raw = model.embed(PLACES)
+    assert float((raw.norm(dim=1) - 1).abs().min()) > 1e-3
+    direction = (raw / raw.norm(dim=1, keepdim=True)).detach()
+    torch.testing.assert_close(model.encode_location(PLACES).detach(), direction)
+
+
+def test_parts_that_were_in_evaluation_mode_stay_so():
+    prior = GeoPrior(encoder(), 2).train()
+    prior.location.eval()
+    prior.embed(PLACES)
+    assert prior.training
+    assert not prior.location.training
+
+
+def test_a_bad_place_in_a_later_pass_is_told_with_its_own_row(monkeypatch):
+    monkeypatch.setattr(model_module, "_ROWS_PER_PASS", 7)
+    broken = PLACES.clone()
+    broken[23, 1] = 95
+    with pytest.raises(ValueError, match="row 23 "):
+        geo_model().embed(broken)
+
+
+def test_a_saved_double_precision_prior_answers_to_the_bit(tmp_path):
+    prior = GeoPrior(encoder(), 2).double()
+    loaded = GeoPrior.from_pretrained(prior.save_pretrained(tmp_path))
+    assert loaded.class_scores(PLACES).dtype == torch.float64
+    assert torch.equal(loaded.class_scores(PLACES), prior.class_scores(PLACES))
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        {"name": "unknown", "settings": {}},
+        {"name": "space2vec-grid", "settings": {"min_radius": -1.0}},
+    ],
+)
+def test_a_folder_whose_encoder_cannot_be_built_is_one_clear_error(tmp_path, location):
+    folder = GeoPrior(encoder(), 2).save_pretrained(tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"location": location}))
+    with pytest.raises(DataError, match=r"config\.json"):
+        GeoPrior.from_pretrained(folder)

@@ -116,3 +116,47 @@ def test_calibration_is_deterministic_and_finite_for_few_perfect_rows():
     first = fit_calibration(log_image, scores, labels)
     assert first == fit_calibration(log_image, scores, labels)
     assert all(0 < value < 2000 for value in vars(first).values())
+
+
+def test_every_row_sums_to_one_also_without_a_place_and_unnormalised(prior, image):
+    places = PLACES.clone()
+    places[1] = math.nan
+    fused = fuse(7 * image, prior, places)
+    torch.testing.assert_close(fused.sum(dim=1), torch.ones(6))
+    torch.testing.assert_close(fused, fuse(image, prior, places))
+
+
+def test_a_bad_place_is_told_with_its_row_also_after_rows_without_a_place(prior, image):
+    places = PLACES.clone()
+    places[0] = math.nan
+    places[3, 1] = 95
+    with pytest.raises(ValueError, match="row 3 "):
+        fuse(image, prior, places)
+
+
+@pytest.mark.parametrize("power", [0.3, 2.0, 3.0])
+def test_calibration_is_as_good_as_the_true_power_of_the_prior(power):
+    log_image, scores, _ = synthetic()
+    truth = Calibration(prior_power=power)
+    shares = fused_logits(log_image, scores, truth).softmax(dim=1)
+    labels = torch.multinomial(shares, 1, generator=torch.Generator().manual_seed(2)).squeeze(1)
+    found = fit_calibration(log_image, scores, labels)
+    reached = nll(log_image, scores, labels, found)
+    assert reached < nll(log_image, scores, labels, truth) + 1e-3
+    assert reached < nll(log_image, scores, labels, Calibration()) - 0.02
+    if power > 1:  # below, a softer prior does almost the same as a smaller power
+        assert found.prior_power == pytest.approx(power, rel=0.1)
+
+
+def test_calibration_stays_near_one_where_few_rows_say_little():
+    log_image = torch.tensor([[0.9, 0.1], [0.1, 0.9]]).log()
+    scores = torch.tensor([[5.0, -5.0], [-5.0, 5.0]])
+    found = fit_calibration(log_image, scores, torch.tensor([0, 1]))
+    assert all(0.5 < value < 2 for value in vars(found).values())
+
+
+def test_calibration_stays_finite_where_the_image_rules_a_class_out():
+    image = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.5, 0.5], [0.2, 0.3, 0.5]])
+    scores = torch.tensor([[1.0, -1.0, 0.0], [0.5, 1.0, -2.0], [0.0, 0.0, 1.0]])
+    found = fit_calibration(image.log(), scores, torch.tensor([0, 1, 2]))
+    assert all(math.isfinite(value) for value in vars(found).values())

@@ -3,10 +3,11 @@ from dataclasses import asdict
 
 import pytest
 import torch
+from pydantic import TypeAdapter
 
 from geocsp.coords import sample_sphere
 from geocsp.objectives import NegativeSampling
-from geocsp.presets import BEST, PAPER, PRESETS, RELEASE
+from geocsp.presets import BEST, PAPER, PRESETS, RELEASE, Preset
 
 PLACES = sample_sphere(5, torch.Generator().manual_seed(0))
 
@@ -68,3 +69,52 @@ def test_a_supervised_preset_has_no_objective():
 
     with pytest.raises(ValueError, match="labels alone"):
         replace(PAPER, objective=None).build_objective(0)
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
+def test_a_preset_comes_back_from_json(preset):
+    written = json.dumps(asdict(preset))
+    assert TypeAdapter(Preset).validate_python(json.loads(written)) == preset
+
+
+def test_the_prior_has_its_own_copy_of_the_pretrained_encoder():
+    model = BEST.build_model(12, 1)
+    before = model.embed(PLACES)
+    prior = BEST.build_prior(("a", "b"), 0, model)
+    with torch.no_grad():
+        for weight in prior.location.parameters():
+            weight.add_(1)
+    assert not torch.equal(prior.embed(PLACES), before)
+    assert torch.equal(model.embed(PLACES), before)
+
+
+@pytest.mark.parametrize("preset", [PAPER, RELEASE], ids=["paper", "release"])
+def test_the_published_encoder_sends_its_embedding_through_activation_and_dropout(preset):
+    location = preset.build_location(0)
+    assert location.dim == 256
+    assert len(location.radii) == 32
+    assert location.radii.max() == pytest.approx(360.0)
+    dropped = float((location.train()(PLACES) == 0).double().mean())
+    assert dropped == pytest.approx(0.5, abs=0.1)
+    slope = location.eval().network.output
+    raw = []
+    slope.register_forward_hook(lambda module, given, out: raw.append(out))
+    embedding = location(PLACES)
+    torch.testing.assert_close(embedding, torch.where(raw[0] < 0, 0.2 * raw[0], raw[0]))
+
+
+def test_the_release_counts_passes_with_a_rate_that_decays():
+    settings = RELEASE.finetune
+    assert settings.length(1024 * 5) == 200 * 5
+    assert settings.decay == 0.98
+    assert not settings.cosine
+    assert settings.negatives is NegativeSampling.LEGACY_DISC
+
+
+def test_ours_leaves_out_random_places_and_dropout_views():
+    objective = BEST.build_objective(0)
+    assert objective.negatives_per_image == 0
+    assert not objective.second_view
+    assert 0 < BEST.finetune.location_rate < 1
+    assert BEST.standardise
+    assert BEST.aligned_image

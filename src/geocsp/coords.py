@@ -58,6 +58,7 @@ def wrap(lonlat: Tensor) -> Tensor:
         lonlat: ``(N, 2)`` degrees.
     """
     lon = torch.remainder(lonlat[:, 0] + 180.0, 360.0) - 180.0
+    lon = torch.where(lon >= 180.0, lon - 360.0, lon)  # a remainder may round up to 360
     return torch.stack([lon, lonlat[:, 1]], dim=1)
 
 
@@ -85,7 +86,8 @@ def pairwise_within_km(a: Tensor, b: Tensor, km: float) -> Tensor:
 
     Compares chords of unit vectors in float64, so that a metre still counts at zero distance.
     """
-    chord = 2 * math.sin(min(km / EARTH_RADIUS_KM, math.pi) / 2)
+    angle = km / EARTH_RADIUS_KM
+    chord = 2 * math.sin(angle / 2) if angle <= math.pi else math.inf
     vectors_a, vectors_b = unit_vectors(a.double()), unit_vectors(b.double())
     return torch.cdist(vectors_a, vectors_b, compute_mode="donot_use_mm_for_euclid_dist") < chord
 

@@ -15,6 +15,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from geocsp.coords import check_lonlat
 from geocsp.errors import DataError
 from geocsp.files import write_atomically
 from geocsp.location.base import LocationEncoder
@@ -63,13 +64,13 @@ class _Saved(nn.Module):
         try:
             config = json.loads((folder / CONFIG_FILE).read_text())
             kind = config["model"]
-            if kind != cls.__name__:
-                raise DataError(f"{folder} holds a {kind}, not a {cls.__name__}")
-            model = cls.from_config(config)
-        except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            model = cls.from_config(config) if kind == cls.__name__ else None
+        except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{folder / CONFIG_FILE} is damaged: {error!r}") from error
+        if model is None:
+            raise DataError(f"{folder} holds a {kind}, not a {cls.__name__}")
         try:
-            model.load_state_dict(load((folder / WEIGHTS_FILE).read_bytes()))
+            model.load_state_dict(load((folder / WEIGHTS_FILE).read_bytes()), assign=True)
         except (SafetensorError, RuntimeError) as error:
             reason = " ".join(str(error).split())
             raise DataError(f"{folder / WEIGHTS_FILE} does not fit its config: {reason}") from error
@@ -144,7 +145,7 @@ class GeoModel(_Saved):
 
     def embed(self, lonlat: Tensor) -> Tensor:
         """Raw location embeddings without gradient or dropout: ``(N, 2)`` to ``(N, D)``."""
-        return in_passes(self, self.location, lonlat)
+        return in_passes(self, self.location, check_lonlat(lonlat))
 
     def embed_images(self, features: Tensor) -> Tensor:
         """Image embeddings without gradient, unit length: ``(N, F)`` to ``(N, D)``."""
@@ -182,7 +183,7 @@ class GeoPrior(_Saved):
 
     def class_scores(self, lonlat: Tensor) -> Tensor:
         """Scores without gradient or dropout: ``(N, 2)`` to ``(N, Q)``."""
-        return in_passes(self, self, lonlat)
+        return in_passes(self, self, check_lonlat(lonlat))
 
     def class_probabilities(self, lonlat: Tensor) -> Tensor:
         """Presence of each class on its own, sigmoid of its score: ``(N, 2)`` to ``(N, Q)``."""
@@ -190,7 +191,7 @@ class GeoPrior(_Saved):
 
     def embed(self, lonlat: Tensor) -> Tensor:
         """Raw location embeddings without gradient or dropout: ``(N, 2)`` to ``(N, D)``."""
-        return in_passes(self, self.location, lonlat)
+        return in_passes(self, self.location, check_lonlat(lonlat))
 
     def config(self) -> dict[str, Any]:
         """Settings that rebuild the model."""
@@ -217,10 +218,11 @@ def in_passes(model: nn.Module, function: Callable[[Tensor], Tensor], rows: Tens
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside the block, the former mode after it."""
-    training = model.training
+    """Evaluation mode inside the block, the former mode of every part after it."""
+    training = {module: module.training for module in model.modules()}
     model.eval()
     try:
         yield
     finally:
-        model.train(training)
+        for module, mode in training.items():
+            module.training = mode

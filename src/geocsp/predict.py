@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from geocsp.coords import check_lonlat
 from geocsp.errors import DataError
 from geocsp.model import GeoPrior
 
@@ -52,9 +54,11 @@ def fuse(
 
     Raises:
         DataError: shapes that do not fit, or probabilities that are negative or not finite.
+        ValueError: a place is out of range.
     """
     _check_probabilities(image_probabilities, len(prior.class_names), len(lonlat))
     placed = ~lonlat.isnan().any(dim=1)
+    check_lonlat(torch.where(placed.unsqueeze(1), lonlat, 0.0))
     log_image = image_probabilities.clamp_min(_SMALLEST).log()
     scores = torch.zeros_like(log_image)
     if bool(placed.any()):
@@ -97,7 +101,7 @@ def fit_calibration(log_image: Tensor, scores: Tensor, labels: Tensor) -> Calibr
         scores: ``(N, Q)`` presence scores before the sigmoid.
         labels: ``(N,)`` classes.
     """
-    log_image, scores = log_image.double(), scores.double()
+    log_image, scores = log_image.double().clamp_min(math.log(_SMALLEST)), scores.double()
     logs = torch.zeros(3, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([logs], max_iter=100, line_search_fn="strong_wolfe")
 

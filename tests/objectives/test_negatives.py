@@ -39,3 +39,18 @@ def test_draws_are_valid_places_that_follow_the_generator(kind):
     check_lonlat(draw(kind))
     assert torch.equal(draw(kind), draw(kind))
     assert not torch.equal(draw(kind), draw(kind, seed=1))
+
+
+def test_legacy_disc_covers_the_ellipse_on_both_sides_of_both_axes():
+    lonlat = draw("legacy-disc")
+    assert lonlat.mean(dim=0).tolist() == pytest.approx([0, 0], abs=1.5)
+    assert lonlat.min(dim=0).values.tolist() == pytest.approx([-180, -90], rel=0.001)
+    assert lonlat.max(dim=0).values.tolist() == pytest.approx([180, 90], rel=0.001)
+
+
+def test_legacy_disc_is_a_sphere_seen_from_its_pole():
+    lonlat = draw("legacy-disc")
+    squared_radius = (lonlat[:, 0] / 180).square() + (lonlat[:, 1] / 90).square()
+    for limit in (0.25, 0.5, 0.75):
+        share = float((squared_radius < limit).double().mean())
+        assert share == pytest.approx(1 - (1 - limit) ** 0.5, abs=0.005)

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
@@ -6,6 +8,7 @@ import geocsp
 from geocsp import FinetuneSettings, GeoPrior, finetune, train_image_head
 from geocsp.coords import sample_sphere
 from geocsp.errors import DataError
+from geocsp.objectives import NegativeSampling, presence_absence
 
 PLACES = sample_sphere(200, torch.Generator().manual_seed(0))
 LABELS = (PLACES[:, 0] > 0).long() + 2 * (PLACES[:, 1] > 0).long()
@@ -129,3 +132,124 @@ def test_the_image_head_can_standardise_by_unlabelled_features():
     head = train_image_head(features[:10], labels[:10], 2, unlabelled=features)
     torch.testing.assert_close(head.mean, features.mean(0))
     torch.testing.assert_close(head.deviation, features.std(0, correction=0))
+
+
+def batches_of(settings, seed=0):
+    """The labelled and the random places of every step."""
+    tuned, seen = prior(), []
+    tuned.location.register_forward_pre_hook(lambda module, given: seen.append(given[0].chunk(2)))
+    finetune(tuned, PLACES, LABELS, settings, seed=seed)
+    return seen
+
+
+def test_passes_show_every_row_once_in_a_new_order():
+    seen = batches_of(FinetuneSettings(steps=None, epochs=2, batch_size=50))
+    passes = [torch.cat([lonlat for lonlat, _ in seen[i : i + 4]]) for i in (0, 4)]
+    for lonlat in passes:
+        assert sorted(lonlat.tolist()) == sorted(PLACES.tolist())
+    assert not torch.equal(passes[0], passes[1])
+    assert not torch.equal(passes[0], PLACES)
+
+
+def test_random_places_come_from_the_chosen_sampler():
+    octant = batches_of(FinetuneSettings(steps=2, negatives=NegativeSampling.LEGACY_OCTANT))
+    assert all(float(random.min()) >= 0 for _, random in octant)
+    sphere = batches_of(FinetuneSettings(steps=2))
+    assert all(float(random[:, 0].min()) < -90 for _, random in sphere)
+    assert not torch.equal(sphere[0][1], sphere[1][1])
+
+
+def test_the_first_loss_is_that_of_the_labelled_and_the_random_places():
+    tuned, seen, scored = prior(), [], []
+    tuned.location.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    tuned.register_forward_hook(lambda module, given, scores: scored.append(scores.detach()))
+    losses = finetune(tuned, PLACES, LABELS, FinetuneSettings(steps=1, batch_size=50), seed=0)
+    label_of = dict(zip(map(tuple, PLACES.tolist()), LABELS.tolist(), strict=True))
+    own = torch.tensor([label_of[tuple(place)] for place in seen[0][:50].tolist()])
+    expected = presence_absence(scored[0][:50], own, scored[0][50:])
+    assert losses == pytest.approx([float(expected)])
+
+
+def test_dropout_is_on_while_training_and_follows_the_seed_not_the_global_state():
+    tuned = [prior() for _ in range(2)]
+    modes = []
+    tuned[0].register_forward_pre_hook(lambda module, given: modes.append(module.training))
+    for state, one in enumerate(tuned):
+        torch.manual_seed(state)
+        finetune(one, PLACES, LABELS, FinetuneSettings(steps=5), seed=0)
+    assert modes == [True] * 5
+    assert torch.equal(weights(tuned[0]), weights(tuned[1]))
+
+
+def test_cosine_goes_less_far_than_a_constant_rate():
+    moved = []
+    for cosine in (False, True):
+        tuned = prior()
+        before = weights(tuned.class_matrix)
+        finetune(tuned, PLACES, LABELS, FinetuneSettings(steps=20, cosine=cosine), seed=0)
+        moved.append(float((weights(tuned.class_matrix) - before).norm()))
+    assert moved[1] < 0.8 * moved[0]
+
+
+def test_weight_decay_pulls_weights_towards_zero():
+    sizes = []
+    for decay in (0.0, 1.0):
+        tuned = prior()
+        settings = FinetuneSettings(steps=60, learning_rate=5e-3, weight_decay=decay)
+        finetune(tuned, PLACES, LABELS, settings, seed=0)
+        sizes.append(float(weights(tuned).norm()))
+    assert sizes[1] < 0.95 * sizes[0]
+
+
+def test_the_rate_decays_after_whole_passes_only():
+    moved = []
+    for decay in (1.0, 1e-6):
+        tuned = prior()
+        settings = FinetuneSettings(steps=None, epochs=2, batch_size=50, cosine=False, decay=decay)
+        stops = [weights(tuned.class_matrix)]
+        tuned.register_forward_pre_hook(
+            lambda module, given, stops=stops: stops.append(weights(module.class_matrix))
+        )
+        finetune(tuned, PLACES, LABELS, settings, seed=0)
+        stops.append(weights(tuned.class_matrix))
+        moved.append([float((b - a).norm()) for a, b in pairwise(stops[1:])])
+    constant, decayed = moved
+    assert decayed[:4] == constant[:4]
+    assert max(decayed[4:]) < 1e-3 * min(constant[4:])
+
+
+def test_a_bad_place_is_told_with_its_own_row():
+    broken = PLACES.clone()
+    broken[7, 1] = 95
+    with pytest.raises(ValueError, match="row 7 "):
+        finetune(prior(), broken, LABELS, SETTINGS, seed=0)
+
+
+def test_no_labels_are_refused():
+    with pytest.raises(DataError, match="at least one: 0 labels, 0 rows"):
+        finetune(prior(), PLACES[:0], LABELS[:0], SETTINGS, seed=0)
+
+
+def test_a_constant_image_feature_does_not_break_the_head():
+    features = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
+    labels = (features[:, 0] > 0).long()
+    features[:, 1] = 4.0
+    probabilities = train_image_head(features, labels, 2).logits(features).softmax(dim=1)
+    assert bool(probabilities.isfinite().all())
+    assert float((probabilities.argmax(dim=1) == labels).double().mean()) > 0.9
+
+
+def test_the_bias_of_the_image_head_is_not_penalised():
+    labels = (torch.arange(100) < 90).long()
+    head = train_image_head(torch.zeros(100, 2), labels, 2, penalty=1000.0)
+    share = float(head.logits(torch.zeros(1, 2)).softmax(dim=1)[0, 1])
+    assert share == pytest.approx(0.9, abs=1e-3)
+
+
+def test_few_iterations_stop_the_image_head_early():
+    features = torch.randn(200, 3, generator=torch.Generator().manual_seed(0))
+    labels = (features[:, 0] > 0).long()
+    early, late = (train_image_head(features, labels, 2, iterations=n) for n in (1, 200))
+    assert float(early.linear.weight.detach().norm()) < 0.9 * float(
+        late.linear.weight.detach().norm()
+    )

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 
@@ -172,3 +174,133 @@ def test_features_and_places_have_to_fit_together():
     broken[4] = 200
     with pytest.raises(ValueError, match="row 4"):
         pretrain(model(), CspMc(), FEATURES, broken, SETTINGS, seed=0)
+
+
+class Recorder(Objective):
+    """Keeps what every step is given; its loss counts the steps."""
+
+    negatives_per_image = 2
+
+    def __init__(self):
+        super().__init__()
+        self.views = []
+
+    def forward(self, views):
+        self.views.append(views)
+        return {"loss": 0 * views.location.sum() + len(self.views)}
+
+
+def record(trained, settings, features=FEATURES):
+    recorder = Recorder()
+    history = pretrain(trained, recorder, features, PLACES, settings, seed=0)
+    return recorder.views, history
+
+
+def test_an_epoch_shows_every_row_once_in_a_new_order_and_with_its_own_place():
+    seen, _ = record(model(), PretrainSettings(epochs=2, batch_size=100))
+    epochs = [torch.cat([v.lonlat for v in seen[i : i + 3]]) for i in (0, 3)]
+    for lonlat in epochs:
+        assert sorted(lonlat.tolist()) == sorted(PLACES.tolist())
+    assert not torch.equal(epochs[0], epochs[1])
+    assert not torch.equal(epochs[0], PLACES)
+    feature_of = dict(zip(map(tuple, PLACES.tolist()), FEATURES, strict=True))
+    for views_ in seen:
+        expected = torch.stack([feature_of[tuple(place)] for place in views_.lonlat.tolist()])
+        assert torch.equal(views_.features, expected)
+
+
+def test_the_last_smaller_batch_is_left_out_and_a_large_batch_takes_all_rows():
+    seen, _ = record(model(), PretrainSettings(epochs=1, batch_size=128))
+    assert [len(v.lonlat) for v in seen] == [128, 128]
+    seen, _ = record(model(), PretrainSettings(epochs=1, batch_size=1000))
+    assert [len(v.lonlat) for v in seen] == [300]
+
+
+def test_history_is_the_mean_over_the_steps_of_each_epoch():
+    _, history = record(model(), PretrainSettings(epochs=2, batch_size=100))
+    assert [epoch["loss"] for epoch in history] == pytest.approx([2.0, 5.0])
+
+
+def test_objectives_see_standardised_features():
+    trained = model()
+    trained.standardise_by(3 * FEATURES + 1)
+    seen, _ = record(trained, PretrainSettings(epochs=1, batch_size=300), 3 * FEATURES + 1)
+    torch.testing.assert_close(seen[0].features.mean(0), torch.zeros(6), atol=1e-5, rtol=0)
+    deviation = seen[0].features.std(0, correction=0)
+    torch.testing.assert_close(deviation, torch.ones(6), atol=1e-5, rtol=0)
+
+
+def test_random_places_come_from_the_chosen_sampler():
+    octant = PretrainSettings(epochs=1, batch_size=100, negatives=NegativeSampling.LEGACY_OCTANT)
+    seen, _ = record(model(), octant)
+    assert all(float(v.negative_lonlat.min()) >= 0 for v in seen)
+    seen, _ = record(model(), PretrainSettings(epochs=1, batch_size=100))
+    assert all(float(v.negative_lonlat.min()) < -50 for v in seen)
+
+
+def test_dropout_is_on_while_training_and_follows_the_seed_not_the_global_state():
+    trained = [model_without_draws() for _ in range(2)]
+    for state, one in enumerate(trained):
+        torch.manual_seed(state)
+        pretrain(one, CspMc(random_location=0), FEATURES, PLACES, SETTINGS, seed=0)
+    assert torch.equal(weights(trained[0]), weights(trained[1]))
+    without = model(dropout=0.0)
+    pretrain(without, CspMc(random_location=0), FEATURES, PLACES, SETTINGS, seed=0)
+    assert not torch.allclose(weights(without), weights(trained[0]))
+
+
+def test_the_second_view_is_of_the_same_places():
+    generator = torch.Generator().manual_seed(0)
+    both = make_views(
+        model(dropout=0.0), CspMc(), FEATURES, PLACES, NegativeSampling.SPHERE, generator
+    )
+    torch.testing.assert_close(both.location_again, both.location)
+
+
+def path_lengths(settings):
+    """How far the weights move in every epoch."""
+    trained = model(dropout=0.0)
+    stops = [weights(trained)]
+    pretrain(
+        trained,
+        CspMc(dropout=0),
+        FEATURES,
+        PLACES,
+        settings,
+        seed=0,
+        on_epoch=lambda epoch, losses: stops.append(weights(trained)),
+    )
+    return [float((after - before).norm()) for before, after in itertools.pairwise(stops)]
+
+
+def test_cosine_ends_in_small_steps():
+    constant, cosine = (
+        path_lengths(PretrainSettings(epochs=10, batch_size=60, learning_rate=1e-3, cosine=c))
+        for c in (False, True)
+    )
+    assert cosine[-1] < 0.2 * constant[-1]
+    assert cosine[0] > 0.8 * constant[0]
+
+
+def test_weight_decay_pulls_weights_towards_zero():
+    sizes = []
+    for decay in (0.0, 1.0):
+        trained = model(dropout=0.0)
+        settings = PretrainSettings(
+            epochs=20, batch_size=100, learning_rate=5e-3, weight_decay=decay
+        )
+        pretrain(trained, CspMc(dropout=0), FEATURES, PLACES, settings, seed=0)
+        sizes.append(float(weights(trained).norm()))
+    assert sizes[1] < 0.9 * sizes[0]
+
+
+def test_a_single_image_cannot_be_contrasted():
+    with pytest.raises(DataError, match="at least 2: got 1 places"):
+        pretrain(model(), CspMc(), FEATURES[:1], PLACES[:1], SETTINGS, seed=0)
+
+
+def test_a_feature_that_is_not_finite_is_told_with_its_row():
+    broken = FEATURES.clone()
+    broken[17, 2] = float("nan")
+    with pytest.raises(DataError, match=r"row 17\b"):
+        pretrain(model(), CspMc(), broken, PLACES, SETTINGS, seed=0)

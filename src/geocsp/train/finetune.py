@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from geocsp.coords import check_lonlat
 from geocsp.errors import DataError
 from geocsp.model import GeoPrior
 from geocsp.objectives import NegativeSampling, presence_absence
@@ -72,7 +73,9 @@ def finetune(
 
     Raises:
         DataError: no labels, a label out of range, or lengths that differ.
+        ValueError: a place is missing or out of range.
     """
+    check_lonlat(lonlat)
     check_labels(labels, len(lonlat), len(prior.class_names))
     groups = [{"params": prior.class_matrix.parameters(), "peak": settings.learning_rate}]
     if not settings.freeze_location:

@@ -64,7 +64,7 @@ def pretrain(
         Mean loss and parts of every epoch.
 
     Raises:
-        DataError: features and places do not fit together, or the loss is not finite.
+        DataError: features and places do not fit together, a feature or the loss is not finite.
     """
     check_lonlat(lonlat)
     if len(features) != len(lonlat) or len(lonlat) < 2:
@@ -72,6 +72,9 @@ def pretrain(
             f"need as many places as feature rows, at least 2: got {len(lonlat)} places and "
             f"{len(features)} rows"
         )
+    finite = features.isfinite().all(dim=1)
+    if not bool(finite.all()):
+        raise DataError(f"features of row {int((~finite).nonzero()[0])} are not finite")
     batch = min(settings.batch_size, len(features))
     steps_per_epoch = len(features) // batch
     parameters = [p for p in [*model.parameters(), *objective.parameters()] if p.requires_grad]
