@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from geocsp.checks import check_finite_rows
 from geocsp.coords import check_lonlat
 from geocsp.errors import DataError
 from geocsp.model import GeoPrior
@@ -113,9 +114,7 @@ def fit_calibration(log_image: Tensor, scores: Tensor, labels: Tensor) -> Calibr
             "log_image, scores and labels must be (N, Q), (N, Q) and (N,), got "
             f"{tuple(log_image.shape)}, {tuple(scores.shape)} and {tuple(labels.shape)}"
         )
-    finite = scores.isfinite().all(dim=1)
-    if not bool(finite.all()):
-        raise DataError(f"presence scores of row {int((~finite).nonzero()[0])} are not finite")
+    check_finite_rows(scores, "presence scores")
     log_image, scores = log_image.double().clamp_min(math.log(_SMALLEST)), scores.double()
     logs = torch.zeros(3, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([logs], max_iter=100, line_search_fn="strong_wolfe")

@@ -9,12 +9,6 @@ from geocsp.coords import sample_sphere
 PLACES = sample_sphere(20, torch.Generator().manual_seed(0))
 
 
-@pytest.fixture(params=geocsp.available("location"))
-def encoder(request):
-    torch.manual_seed(0)
-    return geocsp.create("location", request.param, dim=16).eval()
-
-
 def test_places_become_finite_embeddings(encoder):
     embedding = encoder(PLACES)
     assert embedding.shape == (20, encoder.dim) == (20, 16)

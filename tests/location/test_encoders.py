@@ -12,12 +12,6 @@ from geocsp.location import Activation, FeedForward, Space2VecGrid, Wrap
 PLACES = sample_sphere(20, torch.Generator().manual_seed(0))
 
 
-@pytest.fixture(params=geocsp.available("location"))
-def encoder(request):
-    torch.manual_seed(0)
-    return geocsp.create("location", request.param, dim=16).eval()
-
-
 def shapes(module):
     return [tuple(p.shape) for p in module.parameters() if p.ndim == 2]
 

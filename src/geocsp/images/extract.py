@@ -60,7 +60,9 @@ def extract(
         DataError: a damaged cache, a full disk, features that are not finite.
     """
     fast = has_bfloat16() if bfloat16 is None else bfloat16
-    key = f"{encoder.fingerprint()} {source.fingerprint} {'bfloat16' if fast else 'float32'}"
+    precision = "bfloat16" if fast else "float32"
+    encoder_fingerprint = encoder.fingerprint()
+    key = f"{encoder_fingerprint} {source.fingerprint} {precision}"
     name = hashlib.sha256(key.encode()).hexdigest()[:24]
     store = FeatureCache((cache or cache_folder() / "features") / name, len(source), encoder.dim)
     missing = store.missing()
@@ -71,8 +73,8 @@ def extract(
         store.describe(
             encoder=type(encoder).__name__,
             pixels=encoder.pixels,
-            precision="bfloat16" if fast else "float32",
-            encoder_fingerprint=encoder.fingerprint(),
+            precision=precision,
+            encoder_fingerprint=encoder_fingerprint,
             data_fingerprint=source.fingerprint,
         )
     for shard in missing:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from geocsp.checks import check_finite_rows
 from geocsp.coords import check_lonlat
 from geocsp.errors import DataError
 from geocsp.model import GeoPrior
@@ -165,9 +166,7 @@ def train_image_head(
             finite.
     """
     check_labels(labels, len(features), classes)
-    finite = features.isfinite().all(dim=1)
-    if not bool(finite.all()):
-        raise DataError(f"features of row {int((~finite).nonzero()[0])} are not finite")
+    check_finite_rows(features, "features")
     basis = features if unlabelled is None else unlabelled
     mean, deviation = basis.mean(0), basis.std(0, correction=0).clamp_min(1e-6)
     standard = (features - mean) / deviation

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from geocsp.checks import check_finite_rows
 from geocsp.coords import check_lonlat
 from geocsp.errors import DataError
 from geocsp.model import GeoModel
@@ -72,9 +73,7 @@ def pretrain(
             f"need as many places as feature rows, at least 2: got {len(lonlat)} places and "
             f"{len(features)} rows"
         )
-    finite = features.isfinite().all(dim=1)
-    if not bool(finite.all()):
-        raise DataError(f"features of row {int((~finite).nonzero()[0])} are not finite")
+    check_finite_rows(features, "features")
     batch = min(settings.batch_size, len(features))
     steps_per_epoch = len(features) // batch
     parameters = [p for p in [*model.parameters(), *objective.parameters()] if p.requires_grad]
