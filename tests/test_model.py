@@ -5,11 +5,10 @@ import torch
 
 import geocsp
 from geocsp import GeoModel, GeoPrior
-from geocsp import model as model_module
 from geocsp.coords import sample_sphere
 from geocsp.errors import DataError
-from geocsp.location import FeedForward, LocationEncoder
-from geocsp.model import in_passes
+from geocsp.location import LocationEncoder
+from geocsp.passes import in_passes
 
 PLACES = sample_sphere(30, torch.Generator().manual_seed(0))
 FEATURES = torch.randn(30, 7, generator=torch.Generator().manual_seed(1)) * 5 + 3
@@ -93,7 +92,7 @@ def test_embedding_is_without_dropout_and_restores_training():
 def test_many_rows_in_passes_equal_one_pass(monkeypatch):
     model = geo_model()
     whole = model.embed(PLACES)
-    monkeypatch.setattr(model_module, "_ROWS_PER_PASS", 7)
+    monkeypatch.setattr(LocationEncoder, "rows_per_pass", 7)
     torch.testing.assert_close(model.embed(PLACES), whole)
     model.train()
     with pytest.raises(ZeroDivisionError):
@@ -139,7 +138,7 @@ def test_an_encoder_made_by_hand_cannot_be_saved(tmp_path):
         def features(self, lonlat):
             return lonlat
 
-    prior = GeoPrior(Own(FeedForward(2, 3, hidden=4), 3), 2)
+    prior = GeoPrior(Own(2, 3, hidden=4), 2)
     with pytest.raises(DataError, match=r"Own was not made by geocsp\.create"):
         prior.save_pretrained(tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -170,7 +169,7 @@ def test_parts_that_were_in_evaluation_mode_stay_so():
 
 
 def test_a_bad_place_in_a_later_pass_is_told_with_its_own_row(monkeypatch):
-    monkeypatch.setattr(model_module, "_ROWS_PER_PASS", 7)
+    monkeypatch.setattr(LocationEncoder, "rows_per_pass", 7)
     broken = PLACES.clone()
     broken[23, 1] = 95
     with pytest.raises(ValueError, match="row 23 "):

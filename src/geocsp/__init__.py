@@ -7,6 +7,7 @@ from geocsp.model import GeoModel, GeoPrior
 from geocsp.objectives import Objective
 from geocsp.predict import Calibration, fit_calibration, fuse
 from geocsp.registry import available, create
+from geocsp.times import times_of
 from geocsp.train.finetune import FinetuneSettings, ImageHead, finetune, train_image_head
 from geocsp.train.pretrain import PretrainSettings, pretrain
 
@@ -30,5 +31,6 @@ __all__ = [
     "fit_calibration",
     "fuse",
     "pretrain",
+    "times_of",
     "train_image_head",
 ]

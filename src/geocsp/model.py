@@ -2,92 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, Self
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from geocsp.coords import check_lonlat
-from geocsp.errors import DataError
-from geocsp.files import write_atomically
 from geocsp.location.base import LocationEncoder
-from geocsp.registry import create
-
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
-_ROWS_PER_PASS = 65_536
+from geocsp.passes import in_passes
+from geocsp.saved import Saved
 
 
-class _Saved(nn.Module):
-    """A module that lives in a folder: config.json and model.safetensors."""
-
-    def config(self) -> dict[str, Any]:
-        raise NotImplementedError
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        raise NotImplementedError
-
-    def save_pretrained(self, folder: str | Path) -> Path:
-        """Write ``config.json`` and ``model.safetensors`` into a folder, made if needed.
-
-        Raises:
-            DataError: the location encoder was not made by :func:`geocsp.create`.
-        """
-        config = {"format": 1, "model": type(self).__name__} | self.config()
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        weights = {name: t.detach().contiguous() for name, t in self.state_dict().items()}
-        write_atomically(folder / WEIGHTS_FILE, save(weights))
-        write_atomically(folder / CONFIG_FILE, json.dumps(config, indent=2).encode())
-        return folder
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path) -> Self:
-        """Rebuild a saved model, in evaluation mode.
-
-        Raises:
-            DataError: a file is missing, damaged, or belongs to another model.
-        """
-        folder = Path(folder)
-        for name in (CONFIG_FILE, WEIGHTS_FILE):
-            if not (folder / name).is_file():
-                raise DataError(f"{folder / name} is missing; save_pretrained writes it")
-        try:
-            config = json.loads((folder / CONFIG_FILE).read_text())
-            kind = config["model"]
-            model = cls.from_config(config) if kind == cls.__name__ else None
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{folder / CONFIG_FILE} is damaged: {error!r}") from error
-        if model is None:
-            raise DataError(f"{folder} holds a {kind}, not a {cls.__name__}")
-        try:
-            model.load_state_dict(load((folder / WEIGHTS_FILE).read_bytes()), assign=True)
-        except (SafetensorError, RuntimeError) as error:
-            reason = " ".join(str(error).split())
-            raise DataError(f"{folder / WEIGHTS_FILE} does not fit its config: {reason}") from error
-        return model.eval()
-
-
-def _recipe(encoder: LocationEncoder) -> dict[str, Any]:
-    recipe: dict[str, Any] | None = getattr(encoder, "recipe", None)
-    if recipe is None:
-        raise DataError(
-            f"{type(encoder).__name__} was not made by geocsp.create('location', name, ...), so a "
-            "folder could not rebuild it"
-        )
-    return recipe
-
-
-class GeoModel(_Saved):
+class GeoModel(Saved):
     """Image features and places in one embedding space.
 
     The image side is one linear projection of frozen image features, as in the released code
@@ -98,6 +26,8 @@ class GeoModel(_Saved):
         feature_dim: F, size of the image features.
         temperature: start of the learnable temperature.
     """
+
+    kind = "GeoModel"
 
     def __init__(
         self, location: LocationEncoder, feature_dim: int, *, temperature: float = 0.07
@@ -131,21 +61,23 @@ class GeoModel(_Saved):
         """Project image features ``(B, F)`` to unit length embeddings ``(B, D)``."""
         return F.normalize(self.projection(self.standardised(features)), dim=-1)
 
-    def encode_location(self, lonlat: Tensor) -> Tensor:
+    def encode_location(self, lonlat: Tensor, time: Tensor | None = None) -> Tensor:
         """Embed places ``(B, 2)``, degrees, as unit length embeddings ``(B, D)``."""
-        return F.normalize(self.location(lonlat), dim=-1)
+        return F.normalize(self.location(lonlat, time), dim=-1)
 
-    def forward(self, features: Tensor, lonlat: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, features: Tensor, lonlat: Tensor, time: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Return ``{"image": (B, D), "location": (B, D), "scale": ()}``."""
         return {
             "image": self.encode_image(features),
-            "location": self.encode_location(lonlat),
+            "location": self.encode_location(lonlat, time),
             "scale": self.scale(),
         }
 
-    def embed(self, lonlat: Tensor) -> Tensor:
+    def embed(self, lonlat: Tensor, time: Tensor | None = None) -> Tensor:
         """Raw location embeddings without gradient or dropout: ``(N, 2)`` to ``(N, D)``."""
-        return in_passes(self, self.location, check_lonlat(lonlat))
+        return self.location.embed(lonlat, time)
 
     def embed_images(self, features: Tensor) -> Tensor:
         """Image embeddings without gradient, unit length: ``(N, F)`` to ``(N, D)``."""
@@ -153,21 +85,23 @@ class GeoModel(_Saved):
 
     def config(self) -> dict[str, Any]:
         """Settings that rebuild the model."""
-        return {"location": _recipe(self.location), "feature_dim": self.projection.in_features}
+        return self.location.config() | {"feature_dim": self.projection.in_features}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Build an untrained model from its settings."""
-        return cls(_build_location(config), config["feature_dim"])
+        return cls(LocationEncoder.from_config(config), config["feature_dim"])
 
 
-class GeoPrior(_Saved):
+class GeoPrior(Saved):
     """P(class is present | place): a location encoder and one vector per class.
 
     Args:
         location: location encoder with embeddings of size D.
         classes: Q class names, or how many there are.
     """
+
+    kind = "GeoPrior"
 
     def __init__(self, location: LocationEncoder, classes: Sequence[str] | int) -> None:
         super().__init__()
@@ -176,53 +110,29 @@ class GeoPrior(_Saved):
         self.class_names = tuple(names)
         self.class_matrix = nn.Linear(location.dim, len(names), bias=False)
 
-    def forward(self, lonlat: Tensor) -> Tensor:
+    def forward(self, lonlat: Tensor, time: Tensor | None = None) -> Tensor:
         """Class scores e(x) . T_c: ``(N, 2)`` degrees to ``(N, Q)``, before the sigmoid."""
-        scores: Tensor = self.class_matrix(self.location(lonlat))
+        scores: Tensor = self.class_matrix(self.location(lonlat, time))
         return scores
 
-    def class_scores(self, lonlat: Tensor) -> Tensor:
+    def class_scores(self, lonlat: Tensor, time: Tensor | None = None) -> Tensor:
         """Scores without gradient or dropout: ``(N, 2)`` to ``(N, Q)``."""
-        return in_passes(self, self, check_lonlat(lonlat))
+        self.location.check(lonlat, time)
+        return in_passes(self, self, lonlat, time, rows=self.location.rows_per_pass)
 
-    def class_probabilities(self, lonlat: Tensor) -> Tensor:
+    def class_probabilities(self, lonlat: Tensor, time: Tensor | None = None) -> Tensor:
         """Presence of each class on its own, sigmoid of its score: ``(N, 2)`` to ``(N, Q)``."""
-        return self.class_scores(lonlat).sigmoid()
+        return self.class_scores(lonlat, time).sigmoid()
 
-    def embed(self, lonlat: Tensor) -> Tensor:
+    def embed(self, lonlat: Tensor, time: Tensor | None = None) -> Tensor:
         """Raw location embeddings without gradient or dropout: ``(N, 2)`` to ``(N, D)``."""
-        return in_passes(self, self.location, check_lonlat(lonlat))
+        return self.location.embed(lonlat, time)
 
     def config(self) -> dict[str, Any]:
         """Settings that rebuild the model."""
-        return {"location": _recipe(self.location), "classes": list(self.class_names)}
+        return self.location.config() | {"classes": list(self.class_names)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Build an untrained model from its settings."""
-        return cls(_build_location(config), config["classes"])
-
-
-def _build_location(config: dict[str, Any]) -> LocationEncoder:
-    recipe = config["location"]
-    encoder: LocationEncoder = create("location", recipe["name"], **recipe["settings"])
-    return encoder
-
-
-@torch.no_grad()
-def in_passes(model: nn.Module, function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
-    """Apply a part of ``model`` to many rows in bounded memory, in evaluation mode."""
-    with evaluating(model):
-        return torch.cat([function(part) for part in rows.split(_ROWS_PER_PASS)])
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside the block, the former mode of every part after it."""
-    training = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in training.items():
-            module.training = mode
+        return cls(LocationEncoder.from_config(config), config["classes"])

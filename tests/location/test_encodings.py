@@ -7,7 +7,7 @@ import torch
 
 from geocsp.coords import sample_sphere
 from geocsp.location import Space2VecGrid, Wrap
-from geocsp.location.base import geometric_radii, sin_cos
+from geocsp.location.angles import geometric_radii, sin_cos
 
 PLACES = sample_sphere(15, torch.Generator().manual_seed(0)).double()
 

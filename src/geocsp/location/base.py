@@ -2,40 +2,66 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Self
+from typing import Any, ClassVar, Self, Unpack
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from geocsp.coords import check_lonlat
+from geocsp.errors import DataError
+from geocsp.location.heads import Head, Shared
+from geocsp.passes import in_passes
+from geocsp.registry import create
+from geocsp.saved import Saved
+from geocsp.times import check_time, time_features
+
+_FEATURES_PER_PASS = 2**20
 
 
-class LocationEncoder(nn.Module):
+class LocationEncoder(Saved):
     """A position encoding followed by a network: places in, embeddings out.
 
-    A subclass writes only :meth:`features`. It gets float64 degrees and returns the fixed
-    encoding, before any learned layer.
+    A subclass writes only :meth:`features`. It gets float64 degrees and returns the position
+    features, before the network.
 
     Args:
-        network: maps ``(N, feature_dim)`` to ``(N, dim)``.
+        feature_dim: size of the position features.
         dim: size of the embedding.
+        **shared: settings of the network and of time, see :class:`geocsp.location.heads.Shared`.
+
+    Raises:
+        ValueError: a setting that the network does not take.
 
     Attributes:
         dim: size of the embedding.
+        feature_dim: size of the position features.
         periodic: whether the encoding is continuous over the antimeridian.
         single_pole: whether every longitude gives the same value at a pole.
+        resolution_km: finest scale in kilometres: the shortest wave along the equator, or the
+            width of a cell or kernel.
     """
 
+    kind = "LocationEncoder"
+    default_head: ClassVar[Head] = Head.FEED_FORWARD
     periodic: bool
     single_pole: bool
+    resolution_km: float
 
-    def __init__(self, network: nn.Module, dim: int) -> None:
+    def __init__(self, feature_dim: int, dim: int, **shared: Unpack[Shared]) -> None:
         super().__init__()
-        self.network = network
         self.dim = dim
+        self.feature_dim = feature_dim
+        settings: dict[str, Any] = dict(shared)
+        self.date_harmonics = settings.pop("date_harmonics", 0)
+        self.hour_harmonics = settings.pop("hour_harmonics", 0)
+        head = Head(settings.pop("head", self.default_head))
+        time_dim = 2 * (self.date_harmonics + self.hour_harmonics)
+        try:
+            self.network = head.network(feature_dim + time_dim, dim, **settings)
+        except TypeError as error:
+            raise ValueError(f"{type(self).__name__} with head {head.value!r}: {error}") from error
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move buffers between devices, but keep their type: scales stay exact in any precision."""
@@ -49,46 +75,85 @@ class LocationEncoder(nn.Module):
     def features(self, lonlat: Tensor) -> Tensor:
         """Position features of ``(N, 2)`` float64 degrees: ``(N, feature_dim)``."""
 
-    def forward(self, lonlat: Tensor) -> Tensor:
+    def forward(self, lonlat: Tensor, time: Tensor | None = None) -> Tensor:
         """Embed places.
 
         Args:
             lonlat: ``(N, 2)`` degrees, longitude first, any floating point type.
+            time: ``(N, 2)`` date (fraction of the year) and hour, NaN where unknown, if the encoder
+                was made with harmonics of them; None for unknown throughout.
 
         Returns:
             ``(N, dim)`` in the type of the network's weights (or of autocast).
 
         Raises:
-            ValueError: a row is missing, out of range, or the shape is wrong.
+            ValueError: a row is missing, out of range, or a shape is wrong.
         """
-        check_lonlat(lonlat)
+        if not torch.compiler.is_compiling():
+            self.check(lonlat, time)
         with torch.autocast(lonlat.device.type, enabled=False):
             features = self.features(lonlat.double())
+            if self.date_harmonics or self.hour_harmonics:
+                time = lonlat.new_full(lonlat.shape, torch.nan) if time is None else time
+                periods = time_features(time, self.date_harmonics, self.hour_harmonics)
+                features = torch.cat([features, periods.to(features.dtype)], dim=1)
         weight = next(self.network.parameters())
         embedding: Tensor = self.network(features.to(weight.dtype))
         return embedding
 
+    def check(self, lonlat: Tensor, time: Tensor | None) -> None:
+        """Raise ValueError for input that :meth:`forward` cannot embed."""
+        check_lonlat(lonlat)
+        if time is None:
+            return
+        if not (self.date_harmonics or self.hour_harmonics):
+            raise ValueError(
+                f"this {type(self).__name__} takes no time; create it with date_harmonics or "
+                "hour_harmonics"
+            )
+        check_time(time, len(lonlat))
 
-def geometric_radii(count: int, smallest: float, largest: float) -> Tensor:
-    """Radii from ``smallest`` to ``largest`` in a geometric series: ``(count,)`` float64.
+    @property
+    def rows_per_pass(self) -> int:
+        """How many places to embed at once: features of one pass fit a processor's cache."""
+        return max(256, min(65_536, _FEATURES_PER_PASS // self.feature_dim))
 
-    Raises:
-        ValueError: fewer than one radius, or radii that are not positive and ordered.
-    """
-    if count < 1 or not 0 < smallest <= largest:
-        raise ValueError(
-            f"need count >= 1 and 0 < smallest <= largest, got {count}, {smallest}, {largest}"
-        )
-    if count == 1:
-        return torch.tensor([smallest], dtype=torch.float64)
-    steps = torch.arange(count, dtype=torch.float64) / (count - 1)
-    return smallest * (largest / smallest) ** steps
+    def embed(self, lonlat: Tensor, time: Tensor | None = None) -> Tensor:
+        """Embeddings without gradient or dropout, any number of places in bounded memory.
 
+        Args:
+            lonlat: ``(N, 2)`` degrees.
+            time: ``(N, 2)`` as in :meth:`forward`.
 
-def sin_cos(angle: Tensor) -> Tensor:
-    """Interleaved ``[sin, cos]`` in a new last axis, exact for large float64 angles.
+        Returns:
+            ``(N, dim)``.
+        """
+        self.check(lonlat, time)
+        return in_passes(self, self, lonlat, time, rows=self.rows_per_pass)
 
-    The angle is reduced to one turn in float64 and only then handed to float32 trigonometry.
-    """
-    turn = torch.remainder(angle, 2 * math.pi).float()
-    return torch.stack([turn.sin(), turn.cos()], dim=-1)
+    def config(self) -> dict[str, Any]:
+        """Settings that rebuild the encoder.
+
+        Raises:
+            DataError: the encoder was not made by :func:`geocsp.create`.
+        """
+        recipe: dict[str, Any] | None = getattr(self, "recipe", None)
+        if recipe is None:
+            raise DataError(
+                f"{type(self).__name__} was not made by geocsp.create('location', name, ...), so a "
+                "folder could not rebuild it"
+            )
+        return {"location": recipe}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Build an untrained encoder from its settings.
+
+        Raises:
+            ValueError: the settings belong to an encoder of another class.
+        """
+        recipe = config["location"]
+        encoder = create("location", recipe["name"], **recipe["settings"])
+        if not isinstance(encoder, cls):
+            raise ValueError(f"{recipe['name']} is no {cls.__name__}")
+        return encoder

@@ -1,4 +1,4 @@
-"""Small networks that turn position features into a location embedding."""
+"""Networks that turn position features into a location embedding."""
 
 from __future__ import annotations
 
@@ -12,21 +12,31 @@ from geocsp.location.dropout import Dropout
 
 
 class Activation(StrEnum):
-    """Non-linearity of a feed-forward network (leaky ReLU with slope 0.2)."""
+    """Non-linearity of a network (leaky ReLU with slope 0.2)."""
 
     RELU = "relu"
     LEAKY_RELU = "leaky_relu"
     GELU = "gelu"
+    SIGMOID = "sigmoid"
+    TANH = "tanh"
 
     def build(self) -> nn.Module:
         """A new module of this activation."""
         if self is Activation.LEAKY_RELU:
             return nn.LeakyReLU(0.2)
-        return nn.ReLU() if self is Activation.RELU else nn.GELU()
+        return _ACTIVATIONS[self]()
+
+
+_ACTIVATIONS: dict[Activation, type[nn.Module]] = {
+    Activation.RELU: nn.ReLU,
+    Activation.GELU: nn.GELU,
+    Activation.SIGMOID: nn.Sigmoid,
+    Activation.TANH: nn.Tanh,
+}
 
 
 class FeedForward(nn.Module):
-    """Hidden layers (linear, activation, dropout, layer norm) and an output layer.
+    """Hidden layers (linear, activation, dropout, skip, layer norm) and an output layer.
 
     With ``legacy_output`` the embedding itself passes through the activation and dropout, as in
     the released Space2Vec and CSP code; without it the output layer is linear. Weights start
@@ -39,6 +49,8 @@ class FeedForward(nn.Module):
         layers: number of hidden layers.
         activation: non-linearity.
         dropout: probability of dropping a unit.
+        layer_norm: normalise after each hidden layer.
+        skip: add the input of a hidden layer to its output where their widths agree.
         legacy_output: activation and dropout on the embedding.
     """
 
@@ -49,14 +61,20 @@ class FeedForward(nn.Module):
         *,
         hidden: int = 512,
         layers: int = 1,
-        activation: Activation = Activation.LEAKY_RELU,
+        activation: Activation | str = Activation.LEAKY_RELU,
         dropout: float = 0.5,
+        layer_norm: bool = True,
+        skip: bool = True,
         legacy_output: bool = False,
     ) -> None:
         super().__init__()
+        activation = Activation(activation)
         widths = [in_dim] + [hidden] * layers
         self.hidden = nn.ModuleList(
-            _HiddenLayer(before, after, activation, dropout) for before, after in pairwise(widths)
+            _HiddenLayer(
+                before, after, activation, dropout, norm=layer_norm, skip=skip and before == after
+            )
+            for before, after in pairwise(widths)
         )
         self.output = nn.Linear(widths[-1], dim)
         nn.init.xavier_uniform_(self.output.weight)
@@ -73,14 +91,23 @@ class FeedForward(nn.Module):
 
 
 class _HiddenLayer(nn.Module):
-    def __init__(self, in_dim: int, dim: int, activation: Activation, dropout: float) -> None:
+    def __init__(
+        self,
+        in_dim: int,
+        dim: int,
+        activation: Activation,
+        dropout: float,
+        *,
+        norm: bool,
+        skip: bool,
+    ) -> None:
         super().__init__()
         self.linear = nn.Linear(in_dim, dim)
         nn.init.xavier_uniform_(self.linear.weight)
         self.activation = activation.build()
         self.dropout = Dropout(dropout)
-        self.norm = nn.LayerNorm(dim)
-        self.skip = in_dim == dim
+        self.norm = nn.LayerNorm(dim) if norm else nn.Identity()
+        self.skip = skip
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.dropout(self.activation(self.linear(x)))
@@ -123,3 +150,89 @@ class _ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         inner = self.dropout(torch.relu(self.first(x)))
         return x + torch.relu(self.second(inner))
+
+
+class BlockDiagonal(nn.Module):
+    """A matrix for each of the equal parts of the features, then dropout and activation.
+
+    With ``mix``, a linear layer joins the parts before dropout and activation. (Mai et al., ICLR
+    2020: the parts are the radii of the theory encoding.)
+
+    Args:
+        in_dim: size of the position features.
+        dim: size of the embedding.
+        blocks: number of parts.
+        mix: join the parts by a linear layer.
+        activation: non-linearity.
+        dropout: probability of dropping a unit.
+
+    Raises:
+        ValueError: the sizes are no multiples of ``blocks``.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        dim: int,
+        *,
+        blocks: int = 16,
+        mix: bool = False,
+        activation: Activation | str = Activation.LEAKY_RELU,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        _check_parts(in_dim, blocks)
+        _check_parts(dim, blocks)
+        self.parts = nn.Parameter(torch.empty(blocks, in_dim // blocks, dim // blocks))
+        nn.init.xavier_uniform_(self.parts)
+        self.mix = nn.Linear(dim, dim) if mix else nn.Identity()
+        self.dropout = Dropout(dropout)
+        self.activation = Activation(activation).build()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map ``(N, in_dim)`` to ``(N, dim)``."""
+        parts = features.unflatten(1, (len(self.parts), -1)).transpose(0, 1)
+        joined = (parts @ self.parts).transpose(0, 1).flatten(1)
+        embedding: Tensor = self.activation(self.dropout(self.mix(joined)))
+        return embedding
+
+
+class Capsules(nn.Module):
+    """The sum of one perceptron for each of the equal parts of the features.
+
+    (Vivanco Cepeda et al., NeurIPS 2023: the parts are the scales of random Fourier features.)
+
+    Args:
+        in_dim: size of the position features.
+        dim: size of the embedding.
+        blocks: number of parts.
+        hidden: width of the hidden layers.
+        layers: number of hidden layers.
+
+    Raises:
+        ValueError: the features do not divide into ``blocks``.
+    """
+
+    def __init__(
+        self, in_dim: int, dim: int, *, blocks: int = 3, hidden: int = 1024, layers: int = 3
+    ) -> None:
+        super().__init__()
+        _check_parts(in_dim, blocks)
+        widths = [in_dim // blocks] + [hidden] * layers
+        self.capsules = nn.ModuleList()
+        for _ in range(blocks):
+            steps: list[nn.Module] = []
+            for before, after in pairwise(widths):
+                steps += [nn.Linear(before, after), nn.ReLU()]
+            self.capsules.append(nn.Sequential(*steps, nn.Linear(widths[-1], dim)))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map ``(N, in_dim)`` to ``(N, dim)``."""
+        parts = features.chunk(len(self.capsules), dim=1)
+        embedded = [capsule(part) for capsule, part in zip(self.capsules, parts, strict=True)]
+        return torch.stack(embedded).sum(0)
+
+
+def _check_parts(size: int, blocks: int) -> None:
+    if size % blocks:
+        raise ValueError(f"size {size} must be a multiple of the number of blocks, {blocks}")

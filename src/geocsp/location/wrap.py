@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import torch
 from torch import Tensor
 
+from geocsp.location.angles import KM_PER_DEGREE
 from geocsp.location.base import LocationEncoder
-from geocsp.location.networks import ResidualFC
+from geocsp.location.heads import Head, Shared
 from geocsp.registry import register
 
 
@@ -14,23 +17,30 @@ from geocsp.registry import register
 class Wrap(LocationEncoder):
     """Wrapped coordinates with a residual network (Mac Aodha et al., ICCV 2019).
 
-    Features: sin and cos of pi lon / 180 and of pi lat / 90, ordered (sin lon, sin lat, cos lon,
-    cos lat). Longitude closes over the antimeridian. Latitude is given a full turn as well, so
-    the two poles share one value in the latitude features: a known property of this encoder.
+    Features (4): sin and cos of pi lon / 180 and of pi lat / 90, ordered (sin lon, sin lat,
+    cos lon, cos lat). Longitude closes over the antimeridian. Latitude is given a full turn as
+    well, so the two poles share one value in the latitude features: a known property of this
+    encoder. No scale finer than the world except through the network.
 
     Args:
         dim: size of the embedding.
-        blocks: number of residual blocks.
-        dropout: probability of dropping a unit inside a block.
+        **shared: see :class:`geocsp.location.heads.Shared`; the network is residual.
     """
 
+    default_head = Head.RESIDUAL
     periodic = True
     single_pole = False
+    resolution_km = 360 * KM_PER_DEGREE
 
-    def __init__(self, dim: int = 256, *, blocks: int = 4, dropout: float = 0.5) -> None:
-        super().__init__(ResidualFC(4, dim, blocks=blocks, dropout=dropout), dim)
+    def __init__(self, dim: int = 256, **shared: Unpack[Shared]) -> None:
+        super().__init__(4, dim, **shared)
 
     def features(self, lonlat: Tensor) -> Tensor:
         """Return ``(N, 4)``."""
-        angle = torch.pi * lonlat / lonlat.new_tensor([180.0, 90.0])
-        return torch.cat([angle.sin(), angle.cos()], dim=1)
+        return wrapped(lonlat)
+
+
+def wrapped(lonlat: Tensor) -> Tensor:
+    """Sin and cos of (pi lon / 180, pi lat / 90): ``(N, 4)``, both sines first."""
+    angle = torch.pi * lonlat / lonlat.new_tensor([180.0, 90.0])
+    return torch.cat([angle.sin(), angle.cos()], dim=1)

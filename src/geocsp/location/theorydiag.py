@@ -1,0 +1,48 @@
+"""Space2Vec-theorydiag: the theory encoding with a small network for each radius."""
+
+from __future__ import annotations
+
+from typing import Unpack
+
+from geocsp.location.heads import Head, HeadSettings
+from geocsp.location.theory import Space2VecTheory
+from geocsp.registry import register
+
+
+@register("location", "space2vec-theorydiag")
+class Space2VecTheoryDiag(Space2VecTheory):
+    """Theory encoder with a block-diagonal network (Mai et al., ICLR 2020).
+
+    Features (6 F) as ``space2vec-theory``; the six of each radius have a matrix of their own. A
+    seam at the antimeridian, many values at a pole.
+
+    Args:
+        dim: size of the embedding, a multiple of ``frequencies``.
+        frequencies: number of radii, F.
+        min_radius: finest radius, degrees.
+        max_radius: coarsest radius, degrees.
+        **network: settings of :class:`geocsp.location.networks.BlockDiagonal`.
+
+    Raises:
+        ValueError: ``dim`` is no multiple of ``frequencies``.
+    """
+
+    default_head = Head.BLOCK_DIAGONAL
+
+    def __init__(
+        self,
+        dim: int = 256,
+        *,
+        frequencies: int = 16,
+        min_radius: float = 0.1,
+        max_radius: float = 360.0,
+        **network: Unpack[HeadSettings],
+    ) -> None:
+        network["blocks"] = frequencies
+        super().__init__(
+            dim,
+            frequencies=frequencies,
+            min_radius=min_radius,
+            max_radius=max_radius,
+            **network,
+        )

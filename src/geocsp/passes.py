@@ -1,0 +1,45 @@
+"""Applying a model to many rows in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+@torch.no_grad()
+def in_passes(
+    model: nn.Module,
+    function: Callable[..., Tensor],
+    *inputs: Tensor | None,
+    rows: int = 65_536,
+) -> Tensor:
+    """Apply a part of ``model`` to equally long inputs, ``rows`` at a time, in evaluation mode.
+
+    Beside the result, memory is bounded by one pass. An input that is None stays None.
+    """
+    count = next(len(given) for given in inputs if given is not None)
+    with evaluating(model):
+        result = function(*(None if given is None else given[:rows] for given in inputs))
+        if count <= rows:
+            return result
+        whole = result.new_empty(count, *result.shape[1:])
+        whole[:rows] = result
+        for start in range(rows, count, rows):
+            part = slice(start, start + rows)
+            whole[part] = function(*(None if given is None else given[part] for given in inputs))
+    return whole
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside the block, the former mode of every part after it."""
+    training = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in training.items():
+            module.training = mode

@@ -1,0 +1,91 @@
+"""The time contract: ``time`` is ``(N, 2)``, date as a fraction of the year and hour of the day.
+
+The date runs over [0, 1) from the first to the last moment of a year, the hour over [0, 24). A
+NaN says that this part is unknown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geocsp.errors import DataError
+
+
+def times_of(moments: Iterable[object], lon: Tensor | None = None) -> Tensor:
+    """Date and hour of moments: ``(N, 2)`` float64.
+
+    Args:
+        moments: N ISO 8601 texts, ``datetime`` or ``numpy.datetime64`` without time zone, taken as
+            UTC; None, "" or NaT where unknown. A text that is a day alone has no hour.
+        lon: ``(N,)`` degrees; with it the hour is local mean solar time, which says more about
+            light than UTC does.
+
+    Raises:
+        DataError: a moment that cannot be read, with its row.
+    """
+    rows = [_date_and_hour(moment, row) for row, moment in enumerate(moments)]
+    time = torch.tensor(rows, dtype=torch.float64).reshape(-1, 2)
+    if lon is not None:
+        time[:, 1] = torch.remainder(time[:, 1] + lon.double() / 15, 24)
+    return time
+
+
+def _date_and_hour(moment: object, row: int) -> tuple[float, float]:
+    if moment is None or moment == "":
+        return math.nan, math.nan
+    try:
+        instant = np.datetime64(moment)  # type: ignore[call-overload]
+    except (ValueError, TypeError) as error:
+        raise DataError(f"time row {row} is {moment!r}: not an ISO 8601 date or time") from error
+    if np.isnat(instant):
+        return math.nan, math.nan
+    second = instant.astype("datetime64[s]")
+    year, day = second.astype("datetime64[Y]"), second.astype("datetime64[D]")
+    length = (year + 1).astype("datetime64[s]") - year.astype("datetime64[s]")
+    date = (second - year) / length
+    whole_day = np.datetime_data(instant)[0] in ("Y", "M", "W", "D")
+    hour = math.nan if whole_day else (second - day) / np.timedelta64(1, "h")
+    return float(date), float(hour)
+
+
+def time_features(time: Tensor, date_harmonics: int, hour_harmonics: int) -> Tensor:
+    """Periodic features of ``(N, 2)`` times: ``(N, 2 * (date_harmonics + hour_harmonics))``.
+
+    For each harmonic k of the year, sin and cos of 2 pi k date; then the same of the day with
+    hour / 24. An unknown part gives zeros, so that it neither speaks for nor against anything.
+    (One harmonic of the date is the encoding of Mac Aodha et al., ICCV 2019, up to signs.)
+    """
+    turns = time.double() / time.new_tensor([1.0, 24.0], dtype=torch.float64)
+    parts = [
+        turns[:, part, None] * torch.arange(1, count + 1, device=time.device)
+        for part, count in enumerate((date_harmonics, hour_harmonics))
+    ]
+    angle = 2 * math.pi * torch.cat(parts, dim=1)
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1).nan_to_num(0.0).float()
+
+
+def check_time(time: Tensor, rows: int) -> Tensor:
+    """Return ``time`` unchanged if it is ``(rows, 2)`` and keeps the time contract.
+
+    Raises:
+        ValueError: wrong shape or type, or the first row out of range.
+    """
+    if time.shape != (rows, 2) or not time.is_floating_point():
+        raise ValueError(
+            f"time must be a floating point tensor ({rows}, 2) of date and hour, got "
+            f"{tuple(time.shape)} {time.dtype}"
+        )
+    good = (time.isnan() | ((time >= 0) & (time <= time.new_tensor([1.0, 24.0])))).all(dim=1)
+    if not bool(good.all()):
+        row = int((~good).nonzero()[0])
+        date, hour = time[row].tolist()
+        raise ValueError(
+            f"time row {row} is (date {date:g}, hour {hour:g}): the date is a fraction of the "
+            "year in [0, 1], the hour is in [0, 24], NaN means unknown; geocsp.times_of makes them"
+        )
+    return time
