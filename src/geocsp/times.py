@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -53,20 +54,40 @@ def _date_and_hour(moment: object, row: int) -> tuple[float, float]:
     return float(date), float(hour)
 
 
-def time_features(time: Tensor, date_harmonics: int, hour_harmonics: int) -> Tensor:
-    """Periodic features of ``(N, 2)`` times: ``(N, 2 * (date_harmonics + hour_harmonics))``.
+@dataclass(frozen=True)
+class TimeFeatures:
+    """Periodic features of date and hour.
 
     For each harmonic k of the year, sin and cos of 2 pi k date; then the same of the day with
-    hour / 24. An unknown part gives zeros, so that it neither speaks for nor against anything.
+    hour / 24. An unknown part gives zeros, so that it speaks neither for nor against anything.
     (One harmonic of the date is the encoding of Mac Aodha et al., ICCV 2019, up to signs.)
+
+    Attributes:
+        date_harmonics: number of waves of the year.
+        hour_harmonics: number of waves of the day.
+        linear_date: first of all, the date as a number from -1 to 1.
     """
-    turns = time.double() / time.new_tensor([1.0, 24.0], dtype=torch.float64)
-    parts = [
-        turns[:, part, None] * torch.arange(1, count + 1, device=time.device)
-        for part, count in enumerate((date_harmonics, hour_harmonics))
-    ]
-    angle = 2 * math.pi * torch.cat(parts, dim=1)
-    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1).nan_to_num(0.0).float()
+
+    date_harmonics: int = 0
+    hour_harmonics: int = 0
+    linear_date: bool = False
+
+    @property
+    def dim(self) -> int:
+        """Number of features."""
+        return 2 * (self.date_harmonics + self.hour_harmonics) + self.linear_date
+
+    def __call__(self, time: Tensor) -> Tensor:
+        """Features of ``(N, 2)`` times: ``(N, dim)`` float32."""
+        date, day = time.double()[:, :1], time.double()[:, 1:] / 24
+        waves = [
+            turns * torch.arange(1, count + 1, device=time.device)
+            for turns, count in ((date, self.date_harmonics), (day, self.hour_harmonics))
+        ]
+        angle = 2 * math.pi * torch.cat(waves, dim=1)
+        periodic = torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)
+        parts = [2 * date - 1, periodic] if self.linear_date else [periodic]
+        return torch.cat(parts, dim=1).nan_to_num(0.0).float()
 
 
 def check_time(time: Tensor, rows: int) -> Tensor:

@@ -29,7 +29,7 @@ def test_weights_of_another_type_leave_the_features_alone(encoder, dtype):
     after = encoder.to(dtype).features(PLACES.double())
     learned = before.requires_grad  # a table rounds with the weights, positions do not
     rounding = torch.finfo(dtype).eps if learned else 1e-6
-    torch.testing.assert_close(after.float(), before, atol=rounding, rtol=0)
+    torch.testing.assert_close(after.to(before), before, atol=rounding, rtol=0)
 
 
 def test_a_half_precision_encoder_stays_close_to_the_full_one(encoder):

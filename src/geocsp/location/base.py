@@ -15,7 +15,7 @@ from geocsp.location.heads import Head, Shared
 from geocsp.passes import in_passes
 from geocsp.registry import create
 from geocsp.saved import Saved
-from geocsp.times import check_time, time_features
+from geocsp.times import TimeFeatures, check_time
 
 _FEATURES_PER_PASS = 2**20
 
@@ -54,12 +54,14 @@ class LocationEncoder(Saved):
         self.dim = dim
         self.feature_dim = feature_dim
         settings: dict[str, Any] = dict(shared)
-        self.date_harmonics = settings.pop("date_harmonics", 0)
-        self.hour_harmonics = settings.pop("hour_harmonics", 0)
+        self.time = TimeFeatures(
+            settings.pop("date_harmonics", 0),
+            settings.pop("hour_harmonics", 0),
+            linear_date=settings.pop("legacy_linear_date", False),
+        )
         head = Head(settings.pop("head", self.default_head))
-        time_dim = 2 * (self.date_harmonics + self.hour_harmonics)
         try:
-            self.network = head.network(feature_dim + time_dim, dim, **settings)
+            self.network = head.network(feature_dim + self.time.dim, dim, **settings)
         except TypeError as error:
             raise ValueError(f"{type(self).__name__} with head {head.value!r}: {error}") from error
 
@@ -93,10 +95,9 @@ class LocationEncoder(Saved):
             self.check(lonlat, time)
         with torch.autocast(lonlat.device.type, enabled=False):
             features = self.features(lonlat.double())
-            if self.date_harmonics or self.hour_harmonics:
-                time = lonlat.new_full(lonlat.shape, torch.nan) if time is None else time
-                periods = time_features(time, self.date_harmonics, self.hour_harmonics)
-                features = torch.cat([features, periods.to(features.dtype)], dim=1)
+            if self.time.dim:
+                time = torch.full_like(lonlat, torch.nan) if time is None else time
+                features = torch.cat([features, self.time(time).to(features.dtype)], dim=1)
         weight = next(self.network.parameters())
         embedding: Tensor = self.network(features.to(weight.dtype))
         return embedding
@@ -106,7 +107,7 @@ class LocationEncoder(Saved):
         check_lonlat(lonlat)
         if time is None:
             return
-        if not (self.date_harmonics or self.hour_harmonics):
+        if not self.time.dim:
             raise ValueError(
                 f"this {type(self).__name__} takes no time; create it with date_harmonics or "
                 "hour_harmonics"

@@ -63,9 +63,11 @@ class Shared(HeadSettings, total=False):
 
     ``head`` chooses the network, to which the settings of :class:`HeadSettings` are handed.
     ``date_harmonics`` and ``hour_harmonics`` (default 0: unused) add time as a second, periodic
-    input: so many waves of the year and of the day.
+    input: so many waves of the year and of the day. ``legacy_linear_date`` gives the network the
+    date as a number from -1 to 1 instead, with a jump at the new year.
     """
 
     head: Head | str
     date_harmonics: int
     hour_harmonics: int
+    legacy_linear_date: bool

@@ -118,26 +118,39 @@ class _HiddenLayer(nn.Module):
 class ResidualFC(nn.Module):
     """Fully connected residual network of geo-prior models (Mac Aodha et al., ICCV 2019).
 
-    A linear layer with ReLU, then four blocks ``x + relu(W2 dropout(relu(W1 x)))``.
+    A linear layer with ReLU, then blocks ``x + relu(W2 dropout(relu(W1 x)))``.
 
     Args:
         in_dim: size of the position features.
-        dim: size of the embedding and of every block.
+        dim: size of the embedding.
         blocks: number of residual blocks.
+        hidden: width of the blocks, with a linear layer from there to the embedding; None for
+            blocks as wide as the embedding and no such layer.
         dropout: probability of dropping a unit inside a block.
     """
 
-    def __init__(self, in_dim: int, dim: int, *, blocks: int = 4, dropout: float = 0.5) -> None:
+    def __init__(
+        self,
+        in_dim: int,
+        dim: int,
+        *,
+        blocks: int = 4,
+        hidden: int | None = None,
+        dropout: float = 0.5,
+    ) -> None:
         super().__init__()
-        self.input = nn.Linear(in_dim, dim)
-        self.blocks = nn.ModuleList(_ResidualBlock(dim, dropout) for _ in range(blocks))
+        width = dim if hidden is None else hidden
+        self.input = nn.Linear(in_dim, width)
+        self.blocks = nn.ModuleList(_ResidualBlock(width, dropout) for _ in range(blocks))
+        self.output = nn.Identity() if hidden is None else nn.Linear(width, dim)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map ``(N, in_dim)`` to ``(N, dim)``."""
         x = torch.relu(self.input(features))
         for block in self.blocks:
             x = block(x)
-        return x
+        embedding: Tensor = self.output(x)
+        return embedding
 
 
 class _ResidualBlock(nn.Module):
