@@ -2,6 +2,7 @@
 
 from geocsp import coords
 from geocsp.images import ImageEncoder, extract
+from geocsp.interop import import_checkpoint
 from geocsp.location import LocationEncoder
 from geocsp.model import GeoModel, GeoPrior
 from geocsp.objectives import Objective
@@ -30,6 +31,7 @@ __all__ = [
     "finetune",
     "fit_calibration",
     "fuse",
+    "import_checkpoint",
     "pretrain",
     "times_of",
     "train_image_head",

@@ -63,30 +63,40 @@ class SphericalHarmonics(LocationEncoder):
         harmonics = around.new_empty(count**2, len(lonlat))
         start = 0
         for degree in range(count):
-            rows = slice(degree**2, (degree + 1) ** 2)
-            shape = 2 * degree + 1, degree // 2 + 1
-            series = self.series[start : start + shape[0] * shape[1]].view(shape)
-            start += shape[0] * shape[1]
-            torch.mm(series, by_parity[degree % 2][: shape[1]], out=harmonics[rows])
-            harmonics[rows] *= around[count - 1 - degree : count + degree]
+            rows = harmonics[degree**2 : (degree + 1) ** 2]
+            for parity in (0, 1):  # of the order: which cosines, and every other row
+                size = series_shape(degree, parity)
+                series = self.series[start : start + math.prod(size)].view(size)
+                start += series.numel()
+                cosines = by_parity[(degree - parity) % 2][: size[1]]
+                torch.mm(series, cosines, out=rows[(degree - parity) % 2 :: 2])
+            rows *= around[count - 1 - degree : count + degree]
         return harmonics.T
+
+
+def series_shape(degree: int, parity: int) -> tuple[int, int]:
+    """How many orders of a parity a degree has, and how many cosines these need."""
+    return degree + 1 - (degree - parity) % 2, (degree - parity) // 2 + 1
 
 
 def cosine_series(degrees: int) -> Tensor:
     """Cosine coefficients of the normalised associated Legendre functions, float32, flat.
 
-    For each degree l < ``degrees``: a matrix (2 l + 1, l // 2 + 1), row per order m = -l..l, column
-    per even (for even l) or odd k, with P_lm(cos t) = (sin t if m is odd else 1) * sum over k of
-    coefficient * cos(k t). Orders m != 0 carry the factor sqrt(2) of real harmonics.
+    For each degree l and then even and odd orders m = -l..l: a matrix of :func:`series_shape`, row
+    per order, column per k = l - parity, down to 0 or 1 in steps of two, ascending, such that
+    P_lm(cos t) = (sin t if m is odd else 1) * sum over k of coefficient * cos(k t). Orders other
+    than 0 carry the factor sqrt(2) of real harmonics.
     """
     angle = (torch.arange(degrees, dtype=torch.float64) + 0.5) * (math.pi / degrees)
     step = torch.arange(degrees, dtype=torch.float64).unsqueeze(1)
     transform = (step * angle).cos() * torch.where(step == 0, 1, 2) / degrees  # DCT-II, (k, node)
     matrices = []
     for degree, values in enumerate(_legendre(degrees, angle)):
-        series = values @ transform[degree % 2 : degree + 1 : 2].T
+        series = values @ transform[: degree + 1].T
         series[1:] *= math.sqrt(2)
-        matrices.append(torch.cat([series[1:].flip(0), series]).flatten())
+        series = torch.cat([series[1:].flip(0), series])
+        for first in (degree % 2, (degree + 1) % 2):  # even, then odd orders
+            matrices.append(series[first::2, first::2].flatten())
     return torch.cat(matrices).float()
 
 
