@@ -3,6 +3,8 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 python3 -m pip install --quiet -c constraints.txt -e '.[demo,test]'
+# for its published weights and encoder alone: its dependencies would replace PyTorch
+python3 -m pip install --quiet --no-deps geoclip==1.3.0
 ruff check .
 ruff format --check .
 mypy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -34,9 +35,17 @@ def create(kind: str, name: str, **settings: Any) -> Any:
 
     The name and settings stay readable as ``component.recipe``, from which a saved folder
     rebuilds it.
+
+    Raises:
+        ValueError: no such component, or a setting that it does not take.
     """
     if name not in available(kind):
         raise ValueError(f"no {kind} {name!r}; available: {', '.join(available(kind))}")
-    component = _KINDS[kind][name](**settings)
+    factory = _KINDS[kind][name]
+    try:
+        inspect.signature(factory).bind(**settings)
+    except TypeError as error:
+        raise ValueError(f"{kind} {name!r}: {error}") from error
+    component = factory(**settings)
     component.recipe = {"name": name, "settings": settings}
     return component

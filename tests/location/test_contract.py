@@ -15,12 +15,20 @@ def test_places_become_finite_embeddings(encoder):
     assert embedding.dtype == torch.float32
     assert bool(embedding.isfinite().all())
     assert encoder(PLACES[:0]).shape == (0, 16)
-    assert float(embedding.std(dim=0).max()) > 0
+    assert float(embedding.detach().std(dim=0).max()) > 0
 
 
 def test_extreme_places_are_finite(encoder):
     corners = torch.tensor([[-180.0, -90.0], [180.0, 90.0], [0.0, 0.0], [-180.0, 90.0]])
     assert bool(encoder(corners).isfinite().all())
+
+
+def test_the_finest_scale_is_finite_in_float32(encoder):
+    steps = torch.linspace(-1e-4, 1e-4, 41)
+    near_pole = torch.stack([steps * 1e6, 90 - steps.abs()], dim=1)
+    near_border = torch.stack([180 - steps.abs(), steps], dim=1)
+    assert bool(encoder(torch.cat([near_pole, near_border])).isfinite().all())
+    assert encoder.resolution_km > 0
 
 
 def test_every_weight_gets_a_gradient(encoder):
@@ -82,3 +90,26 @@ def test_saved_weights_and_recipe_rebuild_the_encoder(encoder):
     assert not torch.equal(other(PLACES), encoder(PLACES))
     other.load_state_dict(encoder.state_dict())
     assert torch.equal(other(PLACES), encoder(PLACES))
+
+
+def test_any_number_of_places_embeds_as_in_one_pass(encoder, monkeypatch):
+    whole = encoder(PLACES).detach()
+    monkeypatch.setattr(type(encoder), "rows_per_pass", 3)
+    encoder.train()
+    torch.testing.assert_close(encoder.embed(PLACES), whole, atol=1e-5, rtol=1e-5)
+    assert encoder.training
+    assert encoder.embed(PLACES[:0]).shape == (0, 16)
+
+
+def test_a_folder_rebuilds_the_encoder_to_the_bit(encoder, tmp_path):
+    loaded = geocsp.LocationEncoder.from_pretrained(encoder.save_pretrained(tmp_path))
+    assert type(loaded) is type(encoder)
+    assert torch.equal(loaded.embed(PLACES), encoder.embed(PLACES))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_a_gpu_agrees_with_the_cpu(encoder):
+    expected = encoder(PLACES).detach()
+    found = encoder.to("cuda")(PLACES.to("cuda")).detach()
+    assert found.device.type == "cuda"
+    torch.testing.assert_close(found.cpu(), expected, atol=1e-4, rtol=1e-4)

@@ -196,7 +196,7 @@ def _theorydiag(file: Checkpoint) -> _Parts:
         weights["mix.bias"] = file.tensor("post_linear.bias", 1)
     settings = {"mix": mix} | _regularised(file)
     dim = parts.shape[0] * parts.shape[2]
-    network = Network(Head.BLOCK_DIAGONAL, dim, settings, weights, "parts")
+    network = Network(None, dim, settings, weights, "parts")
     return at_radii("space2vec-theorydiag", _radii(file, len(parts))), network
 
 

@@ -8,7 +8,6 @@ from geocsp.errors import DataError
 from geocsp.interop.parts import Network, Position, assemble
 from geocsp.interop.reading import Checkpoint
 from geocsp.location.base import LocationEncoder
-from geocsp.location.heads import Head
 
 _FIRST = "LocEnc0.capsule.0.b"
 
@@ -44,7 +43,7 @@ def read_geoclip(file: Checkpoint) -> LocationEncoder:
     first = "capsules.0.0.weight"
     settings = {"layers": layers, "hidden": len(weights[first])}
     dim = len(weights[f"capsules.0.{2 * layers}.weight"])
-    network = Network(Head.CAPSULES, dim, settings, weights, first)
+    network = Network(None, dim, settings, weights, first)
     scales = [round(float(matrix.square().mean().sqrt()), 3) for matrix in directions]
     position = Position(
         "geoclip",

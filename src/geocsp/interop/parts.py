@@ -21,14 +21,14 @@ class Network:
     """Settings and weights of one of our networks.
 
     Attributes:
-        head: which network.
+        head: which network; None for that of the encoder itself.
         dim: size of its output.
         settings: its settings.
         weights: its state dict.
         first: name of the weight that gets the position features.
     """
 
-    head: Head
+    head: Head | None
     dim: int
     settings: dict[str, Any]
     weights: dict[str, Tensor]
@@ -69,8 +69,9 @@ def assemble(file: Checkpoint, position: Position, network: Network) -> Location
     Raises:
         DataError: the weights do not fit each other.
     """
-    settings = {"dim": network.dim, "head": network.head.value}
-    settings |= position.settings | network.settings
+    settings = {"dim": network.dim} | position.settings | network.settings
+    if network.head is not None:
+        settings["head"] = network.head.value
     encoder: LocationEncoder = create("location", position.name, **settings)
     state = encoder.state_dict() | position.buffers
     state |= {f"network.{name}": weight for name, weight in network.weights.items()}

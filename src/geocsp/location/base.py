@@ -117,7 +117,7 @@ class LocationEncoder(Saved):
     @property
     def rows_per_pass(self) -> int:
         """How many places to embed at once: features of one pass fit a processor's cache."""
-        return max(256, min(65_536, _FEATURES_PER_PASS // self.feature_dim))
+        return max(1024, min(65_536, _FEATURES_PER_PASS // self.feature_dim))
 
     def embed(self, lonlat: Tensor, time: Tensor | None = None) -> Tensor:
         """Embeddings without gradient or dropout, any number of places in bounded memory.

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Unpack
 
 import torch
 from torch import Tensor
 
-from geocsp.location.angles import KM_PER_RADIAN, sine
+from geocsp.location.angles import KM_PER_RADIAN, arcsine, sine
 from geocsp.location.base import LocationEncoder
-from geocsp.location.heads import Head, HeadSettings
+from geocsp.location.heads import Head
 from geocsp.registry import register
 
 _A = (1.340264, -0.081106, 0.000893, 0.003796)
@@ -33,7 +32,8 @@ class GeoCLIP(LocationEncoder):
         waves: number of directions at each scale, W.
         legacy_float32: project and multiply in float32, as the published code does; its own
             rounding is up to 2e-5 in the embedding.
-        **network: settings of :class:`geocsp.location.networks.Capsules`.
+        hidden: width of the hidden layers of a perceptron.
+        layers: number of its hidden layers.
     """
 
     default_head = Head.CAPSULES
@@ -47,10 +47,12 @@ class GeoCLIP(LocationEncoder):
         scales: Sequence[float] = (1.0, 16.0, 256.0),
         waves: int = 256,
         legacy_float32: bool = False,
-        **network: Unpack[HeadSettings],
+        hidden: int = 1024,
+        layers: int = 3,
     ) -> None:
-        network["blocks"] = len(scales)
-        super().__init__(2 * waves * len(scales), dim, **network)
+        super().__init__(
+            2 * waves * len(scales), dim, blocks=len(scales), hidden=hidden, layers=layers
+        )
         self.legacy_float32 = legacy_float32
         map_per_radian = _SCALE / 180 * 2 * math.sqrt(3) / (3 * _A[0])
         self.resolution_km = KM_PER_RADIAN / map_per_radian / max(scales)
@@ -76,7 +78,8 @@ def equal_earth(lonlat: Tensor) -> Tensor:
     Source: Savric, Patterson and Jenny, IJGIS 33 (2019), with GeoCLIP's factor 66.50336 / 180.
     """
     lon, lat = lonlat.deg2rad().unbind(1)
-    theta = (lonlat.new_tensor(3.0).sqrt() / 2 * lat.sin()).asin()
+    sine_of = lonlat.new_tensor(3.0).sqrt() / 2 * lat.sin()
+    theta = arcsine(sine_of) if lonlat.dtype == torch.float64 else sine_of.asin()
     a1, a2, a3, a4 = _A
     below = 3 * (9 * a4 * theta**8 + 7 * a3 * theta**6 + 3 * a2 * theta**2 + a1)
     x = 2 * lonlat.new_tensor(3.0).sqrt() * lon * theta.cos() / below

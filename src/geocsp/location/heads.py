@@ -59,12 +59,12 @@ class HeadSettings(TypedDict, total=False):
 
 
 class Shared(HeadSettings, total=False):
-    """Keyword settings that every location encoder takes beside its own.
+    """Keyword settings that location encoders take beside their own.
 
     ``head`` chooses the network, to which the settings of :class:`HeadSettings` are handed.
     ``date_harmonics`` and ``hour_harmonics`` (default 0: unused) add time as a second, periodic
-    input: so many waves of the year and of the day. ``legacy_linear_date`` gives the network the
-    date as a number from -1 to 1 instead, with a jump at the new year.
+    input: so many waves of the year and of the day. ``legacy_linear_date`` adds the date
+    as a number from -1 to 1, with a jump at the new year.
     """
 
     head: Head | str

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from geocsp.coords import EARTH_RADIUS_KM
+from geocsp.location.angles import arcsine
 from geocsp.location.base import LocationEncoder
 from geocsp.location.heads import Shared
 from geocsp.registry import register
@@ -120,10 +121,11 @@ def _ring_north_of(lat: Tensor, sides: int) -> Tensor:
 
 def _latitude(ring: Tensor, sides: int) -> Tensor:
     """Latitude of the centres of rings, radians; ring 0 and ring 4 sides are the poles."""
+    ring = ring.double()
     from_pole = torch.minimum(ring, 4 * sides - ring)
-    polar = math.pi / 2 - 2 * (from_pole / (math.sqrt(6) * sides)).clamp(max=1).asin()
+    polar = math.pi / 2 - 2 * arcsine((from_pole / (math.sqrt(6) * sides)).clamp(max=0.5))
     polar = torch.where(ring < 2 * sides, polar, -polar)
-    middle = (4 / 3 - 2 * ring / (3 * sides)).clamp(-1, 1).asin()
+    middle = arcsine((4 / 3 - 2 * ring / (3 * sides)).clamp(-0.7, 0.7))
     return torch.where(from_pole < sides, polar, middle)
 
 

@@ -20,7 +20,7 @@ class NeRF(LocationEncoder):
     """NeRF encoding of points on the sphere (Mildenhall et al., ECCV 2020; TorchSpatial).
 
     Features (6 F): for i = 0..F-1 and (x, y, z) on the unit sphere, sin of 2^i pi x, then y, then
-    z, then the cosines. The finest wave is 2^(2 - F) Earth radii / 2 long. Continuous over the
+    z, then the cosines. The finest wave is 2^(2 - F) Earth radii long. Continuous over the
     antimeridian, one value at each pole.
 
     Args:
@@ -35,7 +35,7 @@ class NeRF(LocationEncoder):
     def __init__(self, dim: int = 256, *, frequencies: int = 10, **shared: Unpack[Shared]) -> None:
         super().__init__(6 * frequencies, dim, **shared)
         self.frequencies = frequencies
-        self.resolution_km = 2.0 ** (1 - (frequencies - 1)) * KM_PER_RADIAN
+        self.resolution_km = 2.0 ** (2 - frequencies) * KM_PER_RADIAN
 
     def features(self, lonlat: Tensor) -> Tensor:
         """Return ``(N, 6 F)``: sin x, sin y, sin z, cos x, cos y, cos z, each at F frequencies."""

@@ -63,13 +63,13 @@ class RBF(LocationEncoder):
         """Return ``(N, M)``."""
         if self.legacy_distance:
             return _gaussian(_distances(lonlat, self.anchors) / self.width)
-        chord = _distances(unit_vectors(lonlat), unit_vectors(self.anchors))
-        arc = 2 * (chord / 2).clamp(max=1).asin()
+        half_chord = _distances(unit_vectors(lonlat), unit_vectors(self.anchors)) / 2
+        arc = 2 * half_chord.float().clamp(max=1).asin()
         return _gaussian(arc.rad2deg() / self.width)
 
 
 def _distances(a: Tensor, b: Tensor) -> Tensor:
-    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+    return (a.unsqueeze(1) - b).square().sum(2).sqrt()
 
 
 def _gaussian(distance: Tensor) -> Tensor:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Unpack
-
-from geocsp.location.heads import Head, HeadSettings
+from geocsp.location.heads import Head
+from geocsp.location.networks import Activation
 from geocsp.location.theory import Space2VecTheory
 from geocsp.registry import register
 
@@ -21,7 +20,9 @@ class Space2VecTheoryDiag(Space2VecTheory):
         frequencies: number of radii, F.
         min_radius: finest radius, degrees.
         max_radius: coarsest radius, degrees.
-        **network: settings of :class:`geocsp.location.networks.BlockDiagonal`.
+        mix: join the radii by a linear layer.
+        activation: non-linearity.
+        dropout: probability of dropping a unit.
 
     Raises:
         ValueError: ``dim`` is no multiple of ``frequencies``.
@@ -36,13 +37,17 @@ class Space2VecTheoryDiag(Space2VecTheory):
         frequencies: int = 16,
         min_radius: float = 0.1,
         max_radius: float = 360.0,
-        **network: Unpack[HeadSettings],
+        mix: bool = False,
+        activation: Activation | str = Activation.LEAKY_RELU,
+        dropout: float = 0.5,
     ) -> None:
-        network["blocks"] = frequencies
         super().__init__(
             dim,
             frequencies=frequencies,
             min_radius=min_radius,
             max_radius=max_radius,
-            **network,
+            blocks=frequencies,
+            mix=mix,
+            activation=activation,
+            dropout=dropout,
         )
