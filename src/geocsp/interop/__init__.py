@@ -11,7 +11,7 @@ from geocsp.errors import DataError
 from geocsp.interop.csp import is_csp, read_csp
 from geocsp.interop.fcnet import is_geo_prior, is_sinr, read_geo_prior, read_sinr
 from geocsp.interop.geoclip import is_geoclip, read_geoclip
-from geocsp.interop.reading import Checkpoint, read_checkpoint
+from geocsp.interop.reading import Checkpoint, read_checkpoint, shown
 from geocsp.interop.satclip import is_satclip, read_satclip
 from geocsp.location.base import LocationEncoder
 from geocsp.model import GeoPrior
@@ -51,8 +51,9 @@ def import_checkpoint(
         return _read(file, training_locations, environment)
     except DataError:
         raise
-    except ValueError as error:
-        raise DataError(f"{file.path}: {error}") from error
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{file.path} does not fit itself: {reason}") from error
 
 
 def _read(
@@ -68,7 +69,7 @@ def _read(
         return read_sinr(file, environment)
     if is_geo_prior(file):
         return read_geo_prior(file)
-    some = ", ".join(sorted(file.tensors)[:3])
+    some = ", ".join(shown(name) for name in sorted(file.tensors)[:3])
     raise DataError(
         f"{file.path} is no checkpoint of CSP, TorchSpatial, Sphere2Vec, SatCLIP, GeoCLIP, SINR or "
         f"geo_prior; its tensors are {some}, ..."

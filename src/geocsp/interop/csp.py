@@ -11,7 +11,7 @@ from torch import Tensor
 from geocsp.errors import DataError
 from geocsp.interop.fcnet import read_geo_prior
 from geocsp.interop.parts import Network, Position, assemble, prior_of
-from geocsp.interop.reading import Checkpoint
+from geocsp.interop.reading import Checkpoint, shown
 from geocsp.location.base import LocationEncoder
 from geocsp.location.heads import Head
 from geocsp.model import GeoPrior
@@ -49,7 +49,7 @@ def read_csp(file: Checkpoint, training_locations: Tensor | None) -> GeoPrior | 
         return read_geo_prior(file)
     kind = file.setting("spa_enc_type", str)
     if kind not in _ENCODERS:
-        raise DataError(f"{file.path}: encoder {kind!r} cannot be imported; can: {_known()}")
+        raise DataError(f"{file.path}: encoder {shown(kind)} cannot be imported; can: {_known()}")
     position, network = _ENCODERS[kind](file.below("spa_enc."))
     if position.name == "rbf":
         position = _with_anchors(file, position, training_locations)
@@ -98,13 +98,13 @@ def _feed_forward(file: Checkpoint) -> Network:
 def _regularised(file: Checkpoint) -> dict[str, object]:
     activation = file.setting("spa_f_act", str, "leakyrelu")
     if activation not in _ACTIVATIONS:
-        raise DataError(f"{file.path}: activation {activation!r} is not known")
+        raise DataError(f"{file.path}: activation {shown(activation)} is not known")
     dropout = file.setting("dropout", float, 0.5)
     return {"activation": _ACTIVATIONS[activation], "dropout": dropout}
 
 
 def _frequencies(file: Checkpoint, network: Network, per_radius: int) -> int:
-    if network.in_dim % per_radius:
+    if network.in_dim % per_radius or not network.in_dim:
         raise DataError(
             f"{file.path}: {network.in_dim} position features are no multiple of {per_radius}"
         )
@@ -118,10 +118,10 @@ def _radii(file: Checkpoint, count: int) -> Tensor:
     if schedule == "nerf":
         return 1 / (math.pi * 2.0**step)
     if schedule != "geometric":
-        raise DataError(f"{file.path}: its {schedule} frequencies were not saved with it")
+        raise DataError(f"{file.path}: its {shown(schedule)} frequencies were not saved with it")
     largest, smallest = file.setting("max_radius", float), file.setting("min_radius", float)
     if not 0 < smallest <= largest:
-        raise DataError(f"{file.path}: radii from {smallest} to {largest}")
+        raise DataError(f"{file.path}: radii from {smallest} to {largest} make no scales")
     return smallest * (largest / smallest) ** (step / max(1, count - 1))
 
 
@@ -145,7 +145,13 @@ def _scaled(
 
 
 def at_radii(name: str, radii: Tensor) -> Position:
-    """One of our encodings at many scales, with radii in any order."""
+    """One of our encodings at many scales, with radii in any order.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if not len(radii):
+        raise ValueError(f"too few position features for {name}")
     settings = {
         "frequencies": len(radii),
         "min_radius": float(radii.min()),
@@ -194,20 +200,17 @@ def _theorydiag(file: Checkpoint) -> _Parts:
     if mix:
         weights["mix.weight"] = file.tensor("post_linear.weight", 2)
         weights["mix.bias"] = file.tensor("post_linear.bias", 1)
-    settings = {"mix": mix} | _regularised(file)
+    settings = {"blocks": len(parts), "mix": mix} | _regularised(file)
     dim = parts.shape[0] * parts.shape[2]
-    network = Network(None, dim, settings, weights, "parts")
+    network = Network(Head.BLOCK_DIAGONAL, dim, settings, weights, "parts")
     return at_radii("space2vec-theorydiag", _radii(file, len(parts))), network
 
 
 def _map_range(file: Checkpoint) -> tuple[Tensor, Tensor]:
     """Scale and shift from our (lon / 180, lat / 90) to a file's range of the map, -1 to 1."""
-    given = file.setting("map_range", list, [-180.0, 180.0, -90.0, 90.0])
-    if len(given) != 4 or not all(isinstance(edge, (int, float)) for edge in given):
-        raise DataError(f"{file.path}: map_range is {given!r}, not west, east, south, north")
-    west, east, south, north = given
+    west, east, south, north = file.numbers("map_range", [-180.0, 180.0, -90.0, 90.0])
     if not (west < east and south < north):
-        raise DataError(f"{file.path}: map_range {given!r} is empty")
+        raise DataError(f"{file.path}: map_range from {west}, {south} to {east}, {north} is empty")
     scale = torch.tensor([360.0 / (east - west), 180.0 / (north - south)])
     shift = torch.tensor([(east + west) / (east - west), (north + south) / (north - south)])
     return scale, -shift
@@ -216,12 +219,14 @@ def _map_range(file: Checkpoint) -> tuple[Tensor, Tensor]:
 def _naive(file: Checkpoint) -> _Parts:
     position, network = _plain("naive", 2)(file)
     scale, shift = _map_range(file)
-    return position, network.on(torch.diag(scale), shift)
+    return position, network.on(scale=scale, shift=shift)
 
 
 def _rff(file: Checkpoint) -> _Parts:
     inner = "position_encoder." if "position_encoder.dirvec" in file.tensors else ""
     directions, phases = file.tensor(f"{inner}dirvec", 2), file.tensor(f"{inner}shift", 1)
+    if directions.shape != (2, len(phases)) or not bool(directions.any()):
+        raise DataError(f"{file.path}: dirvec {tuple(directions.shape)} are no random directions")
     scale, shift = _map_range(file)
     buffers = {
         "directions": scale.double().unsqueeze(1) * directions.double(),
@@ -233,16 +238,14 @@ def _rff(file: Checkpoint) -> _Parts:
 
 def _rbf(file: Checkpoint) -> _Parts:
     network = _feed_forward(file)
-    width = file.settings.get("rbf_kernel_size", file.settings.get("rbf_kernal_size"))
-    if not isinstance(width, (int, float)):
-        raise DataError(f"{file.path} does not say the size of its kernel")
-    settings = {"anchors": network.in_dim, "width": float(width), "legacy_distance": True}
+    spelled = "rbf_kernel_size" if "rbf_kernel_size" in file.settings else "rbf_kernal_size"
+    width = file.setting(spelled, float)
+    settings = {"anchors": network.in_dim, "width": width, "legacy_distance": True}
     return Position("rbf", settings), network
 
 
 def _with_anchors(file: Checkpoint, position: Position, training: Tensor | None) -> Position:
     count = position.settings["anchors"]
-    chosen = file.settings.get("rbf_anchor_pt_ids")
     if training is None:
         raise DataError(
             f"{file.path} measures distances to {count} training places that it does not hold; "
@@ -251,14 +254,17 @@ def _with_anchors(file: Checkpoint, position: Position, training: Tensor | None)
         )
     anchors = training
     if len(training) != count:
+        chosen = file.settings.get("rbf_anchor_pt_ids")
         if not isinstance(chosen, list) or len(chosen) != count:
             raise DataError(f"{file.path} does not say which training places; pass {count} anchors")
-        if not all(isinstance(row, int) and 0 <= row < len(training) for row in chosen):
+        chosen = file.numbers("rbf_anchor_pt_ids", [math.nan] * count)
+        wrong = [row for row in chosen if row not in range(len(training))]
+        if wrong:
             raise DataError(
-                f"{file.path} picks row {max(chosen)} of the training places, "
-                f"training_locations has {len(training)} rows"
+                f"{file.path} picks row {wrong[0]:g} of the training places, training_locations "
+                f"has {len(training)} rows"
             )
-        anchors = training[chosen]
+        anchors = training[[int(row) for row in chosen]]
     return Position(position.name, position.settings, {"anchors": anchors.double()})
 
 

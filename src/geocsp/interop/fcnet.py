@@ -7,7 +7,7 @@ from torch import Tensor
 
 from geocsp.errors import DataError
 from geocsp.interop.parts import Network, Position, assemble, prior_of, residual
-from geocsp.interop.reading import Checkpoint
+from geocsp.interop.reading import Checkpoint, shown
 from geocsp.location.heads import Head
 from geocsp.model import GeoPrior
 
@@ -32,7 +32,9 @@ def read_geo_prior(file: Checkpoint) -> GeoPrior:
     network = residual(file)
     location = file.setting("loc_encode", str)
     if location not in _LOCATIONS:
-        raise DataError(f"{file.path}: loc_encode {location!r}; known: {', '.join(_LOCATIONS)}")
+        raise DataError(
+            f"{file.path}: loc_encode {shown(location)} is not known: {', '.join(_LOCATIONS)}"
+        )
     width, name, settings = _LOCATIONS[location]
     time = {}
     date = file.setting("date_encode", str, "encode_none")
@@ -45,9 +47,9 @@ def read_geo_prior(file: Checkpoint) -> GeoPrior:
         elif date == "encode_none":
             time = {"legacy_linear_date": True}
         else:
-            raise DataError(f"{file.path}: date_encode {date!r} is not known")
+            raise DataError(f"{file.path}: date_encode {shown(date)} is not known")
         _check_width(file, network, len(signs))
-        network = network.on(torch.diag(signs))
+        network = network.on(scale=signs)
     else:
         _check_width(file, network, width)
     encoder = assemble(file, Position(name, {**settings, **time}), network)
@@ -72,11 +74,13 @@ def read_sinr(file: Checkpoint, environment: Tensor | None) -> GeoPrior:
     matrix = file.tensor("class_emb.weight", 2)
     coding = file.setting("input_enc", str)
     if coding not in ("sin_cos", "env", "sin_cos_env"):
-        raise DataError(f"{file.path}: input_enc {coding!r} is not known")
+        raise DataError(f"{file.path}: input_enc {shown(coding)} is not known")
     coordinates = coding != "env"
     linear = "feats.0.weight" not in file.tensors
-    network = _identity(matrix.shape[1]) if linear else residual(file)
-    bands = network.in_dim - 4 * coordinates
+    width = (matrix if linear else file.tensor("feats.0.weight", 2)).shape[1]
+    bands = width - 4 * coordinates
+    if bands != 0 if coding == "sin_cos" else bands < 1:
+        raise DataError(f"{file.path}: input_enc {coding} does not mean {width} inputs")
     settings: dict[str, object] = {"coordinates": coordinates}
     buffers = {}
     if coding != "sin_cos":
@@ -85,15 +89,16 @@ def read_sinr(file: Checkpoint, environment: Tensor | None) -> GeoPrior:
                 f"{file.path} takes {bands} bands of environment, which the file does not hold; "
                 "pass environment=, the raster (rows, columns, bands) that it was trained with"
             )
-        if environment.ndim != 3 or environment.shape[2] != bands:
+        if environment.ndim != 3 or environment.shape[2] != bands or not environment.numel():
             raise DataError(
                 f"{file.path} needs {bands} bands of environment, got a raster of shape "
                 f"{tuple(environment.shape)}"
             )
+        if bool(environment.isinf().any()):
+            raise DataError("environment holds infinite numbers; say NaN where it is unknown")
         settings["environment"] = list(environment.shape)
         buffers["raster"] = environment.float().movedim(-1, 0).nan_to_num(0.0).contiguous()
-    else:
-        _check_width(file, network, 4)
+    network = _identity(width) if linear else residual(file)
     encoder = assemble(file, Position("sinr", settings, buffers), network)
     taxa = file.settings.get("class_to_taxa")
     names = [str(taxon) for taxon in taxa] if isinstance(taxa, list) else None

@@ -8,6 +8,7 @@ from geocsp.errors import DataError
 from geocsp.interop.parts import Network, Position, assemble
 from geocsp.interop.reading import Checkpoint
 from geocsp.location.base import LocationEncoder
+from geocsp.location.heads import Head
 
 _FIRST = "LocEnc0.capsule.0.b"
 
@@ -41,10 +42,10 @@ def read_geoclip(file: Checkpoint) -> LocationEncoder:
                 name = f"LocEnc{capsule}.{theirs}.{part}"
                 weights[f"capsules.{capsule}.{ours}.{part}"] = inner.tensor(name, ndim)
     first = "capsules.0.0.weight"
-    settings = {"layers": layers, "hidden": len(weights[first])}
-    dim = len(weights[f"capsules.0.{2 * layers}.weight"])
-    network = Network(None, dim, settings, weights, first)
-    scales = [round(float(matrix.square().mean().sqrt()), 3) for matrix in directions]
+    settings = {"blocks": count, "layers": layers, "hidden": len(weights[first])}
+    dim = len(inner.tensor("LocEnc0.head.0.weight", 2))
+    network = Network(Head.CAPSULES, dim, settings, weights, first)
+    scales = [float(matrix.square().mean().sqrt()) for matrix in directions]
     position = Position(
         "geoclip",
         {"scales": scales, "waves": len(directions[0]), "legacy_float32": True},

@@ -18,40 +18,70 @@ from geocsp.registry import create
 
 @dataclass(frozen=True)
 class Network:
-    """Settings and weights of one of our networks.
+    """Settings and weights of one of our networks, checked to fit each other.
 
     Attributes:
-        head: which network; None for that of the encoder itself.
+        head: which network.
         dim: size of its output.
         settings: its settings.
         weights: its state dict.
         first: name of the weight that gets the position features.
+
+    Raises:
+        ValueError: a weight is missing or has another shape.
     """
 
-    head: Head | None
+    head: Head
     dim: int
     settings: dict[str, Any]
     weights: dict[str, Tensor]
     first: str
 
+    def __post_init__(self) -> None:
+        """Compare with the network that the settings mean, without making it."""
+        if min(self.weights[self.first].shape) < 1:
+            raise ValueError(f"{self.first} is empty")
+        with torch.device("meta"):
+            wanted = self.head.network(self.in_dim, self.dim, **self.settings).state_dict()
+        for name in sorted(wanted.keys() | self.weights.keys()):
+            shapes = [tuple(t[name].shape) if name in t else None for t in (wanted, self.weights)]
+            if shapes[0] != shapes[1]:
+                raise ValueError(f"its tensors do not fit: {name} is {shapes[1]}, not {shapes[0]}")
+
     @property
     def in_dim(self) -> int:
         """Size of its input."""
-        return self.weights[self.first].shape[1]
+        blocks = self.settings.get("blocks", 1) if self.head in _BLOCKED else 1
+        return blocks * self.weights[self.first].shape[1]
 
-    def on(self, columns: Tensor, shift: Tensor | None = None) -> Network:
-        """The network for features x when it was trained on ``columns @ x + shift``.
+    def on(
+        self,
+        scale: Tensor | None = None,
+        shift: Tensor | None = None,
+        source: Tensor | None = None,
+    ) -> Network:
+        """The network for features x when it was trained on ``scale * x[source] + shift``.
 
         Args:
-            columns: ``(trained features, our features)``.
-            shift: ``(trained features,)``.
+            scale: ``(in_dim,)``; None for one.
+            shift: ``(in_dim,)``; None for zero.
+            source: ``(in_dim,)`` which of our features each trained feature is; None for the same.
         """
+        trained = self.weights[self.first]
         weights = dict(self.weights)
-        weights[self.first] = self.weights[self.first] @ columns
+        scaled = trained if scale is None else trained * scale
+        if source is not None:
+            width = int(source.max()) + 1
+            scaled = scaled.new_zeros(len(scaled), width).index_add(1, source, scaled)
+        weights[self.first] = scaled
         if shift is not None:
             bias = self.first.removesuffix("weight") + "bias"
-            weights[bias] = self.weights[bias] + self.weights[self.first] @ shift
+            weights[bias] = self.weights[bias] + trained @ shift
         return Network(self.head, self.dim, self.settings, weights, self.first)
+
+
+_BLOCKED = (Head.BLOCK_DIAGONAL, Head.CAPSULES)
+"""Networks that belong to one encoding, which makes them itself."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +100,16 @@ def assemble(file: Checkpoint, position: Position, network: Network) -> Location
         DataError: the weights do not fit each other.
     """
     settings = {"dim": network.dim} | position.settings | network.settings
-    if network.head is not None:
+    if network.head in _BLOCKED:
+        del settings["blocks"]
+    else:
         settings["head"] = network.head.value
     encoder: LocationEncoder = create("location", position.name, **settings)
+    if encoder.feature_dim + encoder.time.dim != network.in_dim:
+        raise DataError(
+            f"{file.path}: {position.name} has {encoder.feature_dim} features with these settings, "
+            f"the first layer takes {network.in_dim}"
+        )
     state = encoder.state_dict() | position.buffers
     state |= {f"network.{name}": weight for name, weight in network.weights.items()}
     load_weights(file, encoder, state)
@@ -101,6 +138,8 @@ def prior_of(
     Raises:
         DataError: sizes do not fit, or the names are not as many as the classes.
     """
+    if not len(matrix):
+        raise DataError(f"{file.path} has no classes")
     if names is not None and len(names) != len(matrix):
         raise DataError(f"{file.path} names {len(names)} classes and has {len(matrix)}")
     prior = GeoPrior(encoder, len(matrix) if names is None else names)
@@ -128,8 +167,3 @@ def residual(file: Checkpoint) -> Network:
         blocks += 1
     dim = len(weights["input.weight"])
     return Network(Head.RESIDUAL, dim, {"blocks": blocks}, weights, "input.weight")
-
-
-def permutation(order: list[int]) -> Tensor:
-    """Columns for features in another order: trained feature i is our feature ``order[i]``."""
-    return torch.eye(len(order))[order]

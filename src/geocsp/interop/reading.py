@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import re
+import reprlib
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -54,16 +57,33 @@ class Checkpoint:
         Raises:
             DataError: it is missing and has no default, or is of another type.
         """
-        value = self.settings.get(name, default)
+        value = _plain(self.settings.get(name, default))
         if value is None:
             raise DataError(f"{self.path} does not say {name}, without which it cannot be imported")
         if kind is bool and value in ("T", "F"):
             value = value == "T"
-        if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
-            raise DataError(f"{self.path}: {name} is {value!r}, not of type {kind.__name__}")
+        if kind is float:
+            value = _number(value)
+        if isinstance(value, bool) != (kind is bool) or not isinstance(value, kind):
+            raise DataError(
+                f"{self.path}: {name} is {shown(self.settings[name])}, not a usable {kind.__name__}"
+            )
         return value
+
+    def numbers(self, name: str, default: Sequence[float]) -> list[float]:
+        """A list of finite numbers by name.
+
+        Raises:
+            DataError: it is another kind of value.
+        """
+        values = self.settings.get(name, default)
+        found = [_number(_plain(v)) for v in values] if isinstance(values, (list, tuple)) else []
+        numbers = [number for number in found if number is not None]
+        if len(numbers) != len(default):
+            raise DataError(
+                f"{self.path}: {name} is {shown(values)}, not a list of {len(default)} numbers"
+            )
+        return numbers
 
     def below(self, prefix: str) -> Checkpoint:
         """The tensors whose names start with a prefix, without it."""
@@ -72,10 +92,10 @@ class Checkpoint:
         }
         return Checkpoint(self.path, tensors, self.settings)
 
-    def count(self, pattern: str) -> int:
-        """How many of pattern.format(0), pattern.format(1), ... are there, without a gap."""
+    def count(self, pattern: str, *, step: int = 1) -> int:
+        """How many of pattern.format(0), pattern.format(step), ... are there, without a gap."""
         number = 0
-        while pattern.format(number) in self.tensors:
+        while pattern.format(number * step) in self.tensors:
             number += 1
         return number
 
@@ -93,18 +113,15 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if not path.is_file():
         raise DataError(f"{path} does not exist or is no file")
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
-    if not isinstance(content, dict):
-        raise DataError(f"{path} holds {_described(content)}, not a dictionary of tensors")
-    state = content.get("state_dict", content)
-    if not isinstance(state, dict):
-        raise DataError(f"{path}: state_dict is {_described(state)}, not a dictionary of tensors")
-    tensors = {str(k): _checked(t, f"{path}: {k}", path) for k, t in state.items() if _is_float(t)}
-    if not tensors:
+    whole = _dictionary(content, f"{path}: the file")
+    state = _dictionary(whole.get("state_dict", whole), f"{path}: state_dict")
+    floats = {k: t for k, t in state.items() if isinstance(t, Tensor) and t.is_floating_point()}
+    if not floats:
         raise DataError(f"{path} holds no tensors; is it a model's checkpoint?")
-    settings: Any = next((content[key] for key in _SETTINGS_KEYS if key in content), {})
-    if not isinstance(settings, dict):
-        raise DataError(f"{path}: hyper-parameters are {_described(settings)}, not a dictionary")
-    return Checkpoint(path, tensors, {str(k): _plain(value) for k, value in settings.items()})
+    _check_sizes(path, floats)
+    settings: Any = next((whole[key] for key in _SETTINGS_KEYS if key in whole), {})
+    tensors = {name: _checked(tensor, path, name) for name, tensor in floats.items()}
+    return Checkpoint(path, tensors, _dictionary(settings, f"{path}: the hyper-parameters"))
 
 
 def _read_safetensors(path: Path) -> Any:
@@ -139,9 +156,10 @@ def _refuse_compressed(path: Path) -> None:
     if not zipfile.is_zipfile(path):
         return
     with zipfile.ZipFile(path) as archive:
-        for entry in archive.infolist():
-            if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > path.stat().st_size:
-                raise DataError(f"{path} is compressed inside ({entry.filename}): refused")
+        entries = archive.infolist()
+    stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
+    if not stored or sum(entry.file_size for entry in entries) > path.stat().st_size:
+        raise DataError(f"{path} would grow when it is unpacked, as no PyTorch file does: refused")
 
 
 class _NumpyType:
@@ -158,7 +176,7 @@ class _NumpyType:
 def _numpy_scalar(kind: _NumpyType, data: bytes) -> Any:
     """Stands for numpy's constructor of scalars in a pickle: plain numbers alone."""
     if not re.fullmatch(r"[biuf][1248]", kind.name):
-        raise pickle.UnpicklingError(f"numpy scalar of type {kind.name}")
+        raise pickle.UnpicklingError(f"GLOBAL numpy.{kind.name} scalar")
     order = ">" if kind.big_endian else "<"
     return np.frombuffer(data, np.dtype(order + kind.name), count=1)[0]
 
@@ -171,28 +189,55 @@ _NUMPY: list[Any] = [
 
 
 def _plain(value: Any) -> Any:
-    """Numpy scalars as Python numbers, in lists and tuples too."""
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
-    return value
+    """A numpy scalar as a Python number."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
-def _is_float(value: object) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point()
+def _number(value: Any) -> float | None:
+    """A finite number, None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
-def _checked(tensor: Tensor, name: str, path: Path) -> Tensor:
-    if tensor.layout is not torch.strided or tensor.device.type != "cpu":
-        raise DataError(f"{name} is no ordinary tensor")
-    if tensor.numel() * tensor.element_size() > path.stat().st_size:
-        raise DataError(f"{name} claims shape {tuple(tensor.shape)}, more than the file holds")
+def _dictionary(value: Any, what: str) -> dict[str, Any]:
+    """A dictionary with texts as keys, of the plain type whatever it claims to be."""
+    if not isinstance(value, dict):
+        raise DataError(f"{what} is a {type(value).__name__}, not a dictionary")
+    plain = dict(dict.items(value))
+    if not all(isinstance(key, str) for key in plain):
+        raise DataError(f"{what} has keys that are no texts")
+    return plain
+
+
+def _check_sizes(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Refuse tensors that would be larger in memory than in the file.
+
+    A tensor may be in a file under several names, but not many.
+    """
+    claimed = 0
+    for name, tensor in tensors.items():
+        if tensor.layout is not torch.strided or tensor.is_nested or tensor.device.type != "cpu":
+            raise DataError(f"{path}: {shown(name)} is no ordinary tensor")
+        claimed += tensor.numel() * tensor.element_size()
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            shape = tuple(tensor.shape)
+            raise DataError(f"{path}: {shown(name)} claims shape {shape}, more than the file holds")
+    if claimed > 4 * path.stat().st_size:
+        raise DataError(f"{path}: its tensors claim {claimed} bytes, more than the file holds")
+
+
+def _checked(tensor: Tensor, path: Path, name: str) -> Tensor:
     tensor = tensor.detach().to(torch.float32, copy=True).contiguous()
     if not bool(tensor.isfinite().all()):
-        raise DataError(f"{name} holds numbers that are not finite; the training had failed")
+        raise DataError(f"{path}: {shown(name)} holds numbers that are not finite")
     return tensor
 
 
-def _described(value: object) -> str:
-    return f"a {type(value).__name__}"
+def shown(value: object) -> str:
+    """A value from a file as one short line."""
+    return " ".join(reprlib.repr(value).split())

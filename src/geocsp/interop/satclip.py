@@ -10,8 +10,8 @@ from torch import Tensor
 
 from geocsp.errors import DataError
 from geocsp.interop.csp import at_radii
-from geocsp.interop.parts import Network, Position, assemble, permutation, residual
-from geocsp.interop.reading import Checkpoint
+from geocsp.interop.parts import Network, Position, assemble, residual
+from geocsp.interop.reading import Checkpoint, shown
 from geocsp.location.base import LocationEncoder
 from geocsp.location.heads import Head
 
@@ -35,18 +35,21 @@ def read_satclip(file: Checkpoint) -> LocationEncoder:
     inner = file.below(f"{prefix}nnet.")
     kind = file.setting("pe_type", str)  # in these files the network, and le_type the encoding
     if kind not in _NETWORKS:
-        raise DataError(f"{file.path}: network {kind!r} is not known: {', '.join(_NETWORKS)}")
+        raise DataError(f"{file.path}: network {shown(kind)} is not known: {', '.join(_NETWORKS)}")
     network = _NETWORKS[kind](inner)
     encoding = file.setting("le_type", str)
     if encoding not in _ENCODINGS:
-        raise DataError(f"{file.path}: encoding {encoding!r} is not known: {', '.join(_ENCODINGS)}")
-    position, columns, shift = _ENCODINGS[encoding](file, network.in_dim)
-    if columns.shape[0] != network.in_dim:
         raise DataError(
-            f"{file.path}: {encoding} has {columns.shape[0]} features, the first layer takes "
+            f"{file.path}: encoding {shown(encoding)} is not known: {', '.join(_ENCODINGS)}"
+        )
+    position, change = _ENCODINGS[encoding](file, network.in_dim)
+    misfit = [part for part in change.values() if len(part) != network.in_dim]
+    if misfit:
+        raise DataError(
+            f"{file.path}: {encoding} has {len(misfit[0])} features, the first layer takes "
             f"{network.in_dim}"
         )
-    return assemble(file, position, network.on(columns, shift))
+    return assemble(file, position, network.on(**change))
 
 
 def _siren(file: Checkpoint) -> Network:
@@ -72,7 +75,9 @@ def _residual(file: Checkpoint) -> Network:
 
 
 def _perceptron(file: Checkpoint) -> Network:
-    numbers = sorted(int(k.split(".")[1]) for k in file.tensors if k.endswith(".weight"))
+    numbers = range(0, 2 * file.count("features.{}.weight", step=2), 2)
+    if not numbers:
+        raise DataError(f"{file.path} lacks the tensor features.0.weight")
     weights = {}
     for place, number in enumerate(numbers):
         ours = "output" if number == numbers[-1] else f"hidden.{place}.linear"
@@ -103,7 +108,10 @@ _NETWORKS: dict[str, Callable[[Checkpoint], Network]] = {
     "linear": _linear,
 }
 
-_Encoding = tuple[Position, Tensor, Tensor | None]
+_Encoding = tuple[Position, dict[str, Tensor]]
+"""One of our encodings, and how the trained features follow from its features (see ``on``)."""
+
+_MOST_DEGREES = 200
 
 
 def _harmonics(file: Checkpoint, width: int) -> _Encoding:
@@ -111,7 +119,9 @@ def _harmonics(file: Checkpoint, width: int) -> _Encoding:
     degrees = math.isqrt(width)
     way = file.setting("harmonics_calculation", str, "analytic")
     if way not in ("analytic", "closed-form"):
-        raise DataError(f"{file.path}: {way} harmonics are a coarse table; they cannot be imported")
+        raise DataError(f"{file.path}: {shown(way)} harmonics cannot be imported; a coarse table")
+    if degrees > _MOST_DEGREES:
+        raise DataError(f"{file.path}: {degrees} degrees of harmonics, most are {_MOST_DEGREES}")
     factors = []
     for degree in range(degrees):
         for order in range(-degree, degree + 1):
@@ -122,7 +132,7 @@ def _harmonics(file: Checkpoint, width: int) -> _Encoding:
             else:
                 factors.append(south * half_turn * (math.pi if order == 0 else 1.0))
     position = Position("spherical-harmonics", {"degrees": degrees})
-    return position, torch.diag(torch.tensor(factors)), None
+    return position, {"scale": torch.tensor(factors)}
 
 
 def _radii(file: Checkpoint, count: int) -> Tensor:
@@ -134,16 +144,16 @@ def _radii(file: Checkpoint, count: int) -> Tensor:
 
 
 def _grid(file: Checkpoint, width: int) -> _Encoding:
-    return at_radii("space2vec-grid", _radii(file, width // 4)), torch.eye(width), None
+    return at_radii("space2vec-grid", _radii(file, width // 4)), {}
 
 
 def _theory(file: Checkpoint, width: int) -> _Encoding:
     """Sines and cosines alternate within each half, so they swap in the second half of an odd F."""
-    order = list(range(width))
+    source = torch.arange(width)
     half = width // 2
     if half % 2:
-        order[half:] = [i + 1 if i % 2 == 0 else i - 1 for i in order[half:]]
-    return at_radii("space2vec-theory", _radii(file, width // 6)), permutation(order), None
+        source[half:] ^= 1  # 2 i and 2 i + 1 change places
+    return at_radii("space2vec-theory", _radii(file, width // 6)), {"source": source}
 
 
 def _sphere(name: str, per_radius: int) -> Callable[[Checkpoint, int], _Encoding]:
@@ -154,25 +164,24 @@ def _sphere(name: str, per_radius: int) -> Callable[[Checkpoint, int], _Encoding
         position = at_radii(name, _radii(file, count) * (math.pi / 180))
         if "spherem" in name:
             position.settings["base_radius"] = math.pi / 180
-        twice = torch.eye(per_radius * count).repeat_interleave(2, dim=0)
-        return position, twice, None
+        return position, {"source": torch.arange(per_radius * count).repeat_interleave(2)}
 
     return read
 
 
 def _direct(file: Checkpoint, width: int) -> _Encoding:
     scale = torch.tensor([math.pi, math.pi / 2])
-    return Position("naive"), torch.diag(scale), torch.full((2,), -math.pi)
+    return Position("naive"), {"scale": scale, "shift": torch.full((2,), -math.pi)}
 
 
 def _cartesian(file: Checkpoint, width: int) -> _Encoding:
-    return Position("xyz"), torch.eye(3), None
+    return Position("xyz"), {}
 
 
 def _wrap(file: Checkpoint, width: int) -> _Encoding:
     """(cos lon, sin lon, cos lat, sin lat), which is the grid of radians with one radius."""
     radius = torch.ones(1, dtype=torch.float64)
-    return at_radii("space2vec-gridnorm", radius), permutation([1, 0, 3, 2]), None
+    return at_radii("space2vec-gridnorm", radius), {"source": torch.tensor([1, 0, 3, 2])}
 
 
 _ENCODINGS: dict[str, Callable[[Checkpoint, int], _Encoding]] = {

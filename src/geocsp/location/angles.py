@@ -17,7 +17,7 @@ def geometric_radii(count: int, smallest: float, largest: float) -> Tensor:
     Raises:
         ValueError: fewer than one radius, or radii that are not positive and ordered.
     """
-    if count < 1 or not 0 < smallest <= largest:
+    if count < 1 or not 0 < smallest <= largest < math.inf:
         raise ValueError(
             f"need count >= 1 and 0 < smallest <= largest, got {count}, {smallest}, {largest}"
         )

@@ -34,6 +34,9 @@ class GeoCLIP(LocationEncoder):
             rounding is up to 2e-5 in the embedding.
         hidden: width of the hidden layers of a perceptron.
         layers: number of its hidden layers.
+
+    Raises:
+        ValueError: no scales, or scales that are not positive.
     """
 
     default_head = Head.CAPSULES
@@ -50,6 +53,8 @@ class GeoCLIP(LocationEncoder):
         hidden: int = 1024,
         layers: int = 3,
     ) -> None:
+        if not scales or not all(0 < scale < math.inf for scale in scales):
+            raise ValueError(f"scales must be positive and finite, got {list(scales)}")
         super().__init__(
             2 * waves * len(scales), dim, blocks=len(scales), hidden=hidden, layers=layers
         )

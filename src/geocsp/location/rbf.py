@@ -30,6 +30,9 @@ class RBF(LocationEncoder):
         legacy_distance: measure d in the plane of degrees, as in the released code: a seam at the
             antimeridian, many values at a pole.
         **shared: see :class:`geocsp.location.heads.Shared`.
+
+    Raises:
+        ValueError: no anchors, or a width that is not positive.
     """
 
     def __init__(
@@ -41,6 +44,8 @@ class RBF(LocationEncoder):
         legacy_distance: bool = False,
         **shared: Unpack[Shared],
     ) -> None:
+        if not (anchors > 0 and 0 < width < math.inf):
+            raise ValueError(f"need anchors and a width, got {anchors} anchors, width {width}")
         super().__init__(anchors, dim, **shared)
         self.width = width
         self.legacy_distance = legacy_distance

@@ -27,6 +27,9 @@ class RFF(LocationEncoder):
         waves: number of features, F.
         variance: of the random directions.
         **shared: see :class:`geocsp.location.heads.Shared`.
+
+    Raises:
+        ValueError: no variance.
     """
 
     periodic = False
@@ -35,6 +38,8 @@ class RFF(LocationEncoder):
     def __init__(
         self, dim: int = 256, *, waves: int = 256, variance: float = 100.0, **shared: Unpack[Shared]
     ) -> None:
+        if not 0 < variance < math.inf:
+            raise ValueError(f"variance must be positive and finite, got {variance}")
         super().__init__(waves, dim, **shared)
         self.resolution_km = 2 * math.pi / math.sqrt(variance) * 180 * KM_PER_DEGREE
         self.register_buffer("directions", torch.randn(2, waves).double() * math.sqrt(variance))

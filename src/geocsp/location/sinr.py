@@ -50,7 +50,7 @@ class SINR(LocationEncoder):
             raise ValueError("an encoder needs coordinates, environment or both")
         self.coordinates = coordinates
         rows, columns, bands = environment or (1, 1, 0)
-        self.resolution_km = 360 / (columns - 1 if bands else 1) * KM_PER_DEGREE
+        self.resolution_km = 360 / max(1, columns - 1) * KM_PER_DEGREE
         super().__init__(4 * coordinates + bands, dim, **shared)
         self.register_buffer("raster", torch.zeros(bands, rows, columns))
         self.raster: Tensor
