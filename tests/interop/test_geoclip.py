@@ -162,4 +162,6 @@ def test_the_published_weights_equal_the_package(package):
 def test_the_image_side_of_the_package_is_no_location_encoder(package):
     message = refusal(package[1] / "image_encoder_mlp_weights.pth")
     assert "its tensors are '0.bias', '0.weight'" in message
-    assert "the file is a Tensor, not a dictionary" in refusal(package[1] / "logit_scale_weights.pth")
+    assert "the file is a Tensor, not a dictionary" in refusal(
+        package[1] / "logit_scale_weights.pth"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -11,6 +12,7 @@ from geocsp.errors import DataError
 from geocsp.interop.csp import is_csp, read_csp
 from geocsp.interop.fcnet import is_geo_prior, is_sinr, read_geo_prior, read_sinr
 from geocsp.interop.geoclip import is_geoclip, read_geoclip
+from geocsp.interop.parts import prior_of
 from geocsp.interop.reading import Checkpoint, read_checkpoint, shown
 from geocsp.interop.satclip import is_satclip, read_satclip
 from geocsp.location.base import LocationEncoder
@@ -24,6 +26,7 @@ def import_checkpoint(
     *,
     training_locations: Tensor | None = None,
     environment: Tensor | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> GeoPrior | LocationEncoder:
     """Import a file of CSP, TorchSpatial, Sphere2Vec, SatCLIP, GeoCLIP, SINR or geo_prior.
 
@@ -35,6 +38,8 @@ def import_checkpoint(
         training_locations: ``(N, 2)`` degrees, lon first; rbf encoders need the places they were
             trained on.
         environment: ``(rows, columns, bands)``; SINR models with environment need their raster.
+        class_names: names in the order of the file's classes, which files do not hold (SINR's hold
+            taxa); numbers otherwise.
 
     Returns:
         A :class:`GeoPrior` if the file knows classes, otherwise a :class:`LocationEncoder`, in
@@ -48,12 +53,17 @@ def import_checkpoint(
     try:
         if training_locations is not None:
             check_lonlat(training_locations, "training_locations")
-        return _read(file, training_locations, environment)
+        model = _read(file, training_locations, environment)
     except DataError:
         raise
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{file.path} does not fit itself: {reason}") from error
+    if class_names is None:
+        return model
+    if not isinstance(model, GeoPrior):
+        raise DataError(f"{file.path} has no classes to name")
+    return prior_of(file, model.location, model.class_matrix.weight.detach(), list(class_names))
 
 
 def _read(
