@@ -4,22 +4,18 @@ python benchmarks/speed.py    prints a table and writes benchmarks/speed.json
 """
 
 import json
-import os
-import platform
 import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from timing import ROUNDS, machine, paired, ratio
 
 from geocsp.data.named.bluemarble import bluemarble
 from geocsp.images import EfficientNetLite0
-from geocsp.images.extract import features_of, has_bfloat16
+from geocsp.images.extract import features_of
 from geocsp.location.dropout import Dropout
 
-ROUNDS = 5
 TILES = 256
 
 
@@ -55,31 +51,8 @@ def main() -> None:
     )
     for row in rows:
         print(", ".join(f"{k}: {v if isinstance(v, str) else f'{v:.4g}'}" for k, v in row.items()))
-    machine = {
-        "cores": os.cpu_count(),
-        "processor": platform.processor() or platform.machine(),
-        "bfloat16 instructions": has_bfloat16(),
-        "torch": torch.__version__,
-    }
     path = Path(__file__).with_suffix(".json")
-    path.write_text(json.dumps({"machine": machine, "rounds": ROUNDS, "rows": rows}, indent=1))
-
-
-def paired(first: Callable[[], object], second: Callable[[], object]) -> tuple[list, list]:
-    """Seconds of two functions, taken in turns after a warm-up."""
-    times: tuple[list, list] = ([], [])
-    for round_number in range(ROUNDS + 1):
-        for function, into in zip((first, second), times, strict=True):
-            start = time.perf_counter()
-            function()
-            if round_number:
-                into.append(time.perf_counter() - start)
-    return times
-
-
-def ratio(slow: list[float], fast: list[float]) -> float:
-    """Median of the ratios of neighbouring runs."""
-    return statistics.median(a / b for a, b in zip(slow, fast, strict=True))
+    path.write_text(json.dumps({"machine": machine(), "rounds": ROUNDS, "rows": rows}, indent=1))
 
 
 if __name__ == "__main__":

@@ -33,18 +33,23 @@ def sine(turns: Tensor) -> Tensor:
     Accurate to 1e-7 up to ten million turns: the reduction to a quarter turn is in float64, and
     only the rest is handed to the faster float32 sine.
     """
-    from_crest = turns - 0.25
-    folded = 0.25 - (from_crest - from_crest.round()).abs()
-    return (folded.float() * (2 * math.pi)).sin()
+    return _from_crest(turns - 0.25)
+
+
+def sin_cos(angle: Tensor) -> Tensor:
+    """``[sin, cos]`` of float64 radians in a new last axis, float32, accurate as :func:`sine`."""
+    crest = angle.new_tensor([-0.25, 0.0])
+    return _from_crest((angle / (2 * math.pi)).unsqueeze(-1) + crest)
+
+
+def _from_crest(turns: Tensor) -> Tensor:
+    """cos(2 pi turns), overwriting ``turns``."""
+    turns -= turns.round()
+    folded = torch.rsub(turns.abs_(), math.pi / 2, alpha=2 * math.pi)
+    return folded.float().sin_()
 
 
 def arcsine(x: Tensor) -> Tensor:
     """Arcsin of float64 by one Newton step from float32; runtimes of ONNX lack it in float64."""
     angle = x.float().asin().double()
     return angle - (angle.sin() - x) / angle.cos().clamp_min(1e-9)
-
-
-def sin_cos(angle: Tensor) -> Tensor:
-    """``[sin, cos]`` of float64 radians in a new last axis, float32, accurate as :func:`sine`."""
-    quarter = angle.new_tensor([0.0, 0.25])
-    return sine(angle.unsqueeze(-1) / (2 * math.pi) + quarter)

@@ -17,7 +17,7 @@ from geocsp.registry import create
 from geocsp.saved import Saved
 from geocsp.times import TimeFeatures, check_time
 
-_FEATURES_PER_PASS = 2**20
+_NUMBERS_PER_PASS = 2**26
 
 
 class LocationEncoder(Saved):
@@ -116,8 +116,9 @@ class LocationEncoder(Saved):
 
     @property
     def rows_per_pass(self) -> int:
-        """How many places to embed at once: features of one pass fit a processor's cache."""
-        return max(1024, min(65_536, _FEATURES_PER_PASS // self.feature_dim))
+        """How many places to embed at once: what fits a CPU's cache, or fills a GPU."""
+        on_cpu = next(self.network.parameters()).device.type == "cpu"
+        return 2048 if on_cpu else max(2048, _NUMBERS_PER_PASS // self.feature_dim)
 
     def embed(self, lonlat: Tensor, time: Tensor | None = None) -> Tensor:
         """Embeddings without gradient or dropout, any number of places in bounded memory.
