@@ -1,6 +1,7 @@
 """Speed, memory and accuracy of the location encoders.
 
-python benchmarks/location.py    prints tables and writes benchmarks/location.json
+python benchmarks/location.py             prints rows and writes benchmarks/location.json
+python benchmarks/location.py harmonics   does one section again
 
 Baselines are written out here from their formulas: positions in float64 numpy, a batch at a time
 through the same network, as the released code of Space2Vec and CSP does it; and spherical harmonics
@@ -9,10 +10,10 @@ one (l, m) at a time in torch. ``sphericart-torch`` is compared if it is install
 
 import json
 import math
-import resource
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -39,22 +40,18 @@ def main() -> None:
     if "--memory" in sys.argv:
         print(json.dumps(memory(*sys.argv[2:])))
         return
-    report: dict[str, object] = {"machine": machine()}
-    report["encoders"] = [row for name in SETTINGS for row in encoder_rows(name)]
-    report["memory"] = [
-        in_process(name, str(points), kind)
-        for name, points, kind in (
-            ("space2vec-grid", 65_536, "float32"),
-            ("space2vec-grid", 1_000_000, "float32"),
-            ("space2vec-grid", 0.1, "float32"),
-            ("space2vec-grid", 0.1, "bfloat16"),
-            ("spherical-harmonics", 65_536, "float32"),
-            ("spherical-harmonics", 1_000_000, "float32"),
-        )
-    ]
-    report["harmonics"] = list(harmonics_rows())
-    report["accuracy"] = list(accuracy_rows())
-    Path(__file__).with_suffix(".json").write_text(json.dumps(report, indent=1))
+    sections = {
+        "encoders": encoder_rows,
+        "memory": memory_rows,
+        "harmonics": harmonics_rows,
+        "accuracy": accuracy_rows,
+    }
+    path = Path(__file__).with_suffix(".json")
+    report = json.loads(path.read_text()) if path.exists() else {}
+    report["machine"] = machine()
+    for name in sys.argv[1:] or sections:
+        report[name] = list(sections[name]())
+        path.write_text(json.dumps(report, indent=1))
 
 
 def shown(row: dict) -> dict:
@@ -62,7 +59,12 @@ def shown(row: dict) -> dict:
     return row
 
 
-def encoder_rows(name: str) -> Iterator[dict]:
+def encoder_rows() -> Iterator[dict]:
+    for name in SETTINGS:
+        yield from rows_of(name)
+
+
+def rows_of(name: str) -> Iterator[dict]:
     torch.manual_seed(0)
     full = geocsp.create("location", name, dim=256, hidden=512, **SETTINGS[name]).eval()
     half = deepcopy(full).bfloat16()
@@ -160,6 +162,18 @@ POSITIONS: dict[str, Callable[[Tensor, np.ndarray], np.ndarray]] = {
 }
 
 
+def memory_rows() -> Iterator[dict]:
+    for name, points, kind in (
+        ("space2vec-grid", 65_536, "float32"),
+        ("space2vec-grid", 1_000_000, "float32"),
+        ("space2vec-grid", 0.1, "float32"),
+        ("space2vec-grid", 0.1, "bfloat16"),
+        ("spherical-harmonics", 65_536, "float32"),
+        ("spherical-harmonics", 1_000_000, "float32"),
+    ):
+        yield in_process(name, str(points), kind)
+
+
 def in_process(name: str, points: str, kind: str) -> dict:
     """Memory is measured in a process of its own, where nothing ran before."""
     command = [sys.executable, __file__, "--memory", name, points, kind]
@@ -179,9 +193,11 @@ def memory(name: str, points: str, kind: str) -> dict:
     else:
         lonlat = sample_sphere(int(points))
     encoder.embed(lonlat[:10])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    before = resident("VmRSS")
+    start = time.perf_counter()
     encoder.embed(lonlat)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    seconds = time.perf_counter() - start
+    peak = resident("VmHWM")
     result = len(lonlat) * 256 * encoder.network.output.weight.element_size()
     return {
         "encoder": name,
@@ -189,7 +205,14 @@ def memory(name: str, points: str, kind: str) -> dict:
         "points": len(lonlat),
         "embeddings, MB": result / 1e6,
         "working memory, MB": (peak - before - result) / 1e6,
+        "seconds": seconds,
     }
+
+
+def resident(what: str) -> int:
+    """Resident memory of this process now (VmRSS) or at most so far (VmHWM), bytes."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.split(f"{what}:")[1].split()[0])
 
 
 def harmonics_rows() -> Iterator[dict]:
@@ -211,7 +234,7 @@ def harmonics_rows() -> Iterator[dict]:
         if theirs:
             functions["sphericart"] = lambda f=theirs, x=points: f(x)
             exact = points.double()
-            functions["sphericart, float64"] = lambda f=theirs, x=exact: f(x)
+            functions["sphericart, float64 to float32"] = lambda f=theirs, x=exact: f(x).float()
             functions["sphericart, in passes"] = lambda f=theirs, x=points, e=encoder: [
                 f(part) for part in x.split(e.rows_per_pass)
             ]
@@ -229,8 +252,8 @@ def harmonics_rows() -> Iterator[dict]:
             row["the same in passes"] = ratio(
                 seconds["sphericart, in passes"], seconds["in passes"]
             )
-            row["times as fast as sphericart, float64"] = ratio(
-                seconds["sphericart, float64"], seconds["one call"]
+            row["times as fast as sphericart, float64 to float32"] = ratio(
+                seconds["sphericart, float64 to float32"], seconds["one call"]
             )
         yield shown(row)
 
@@ -292,8 +315,8 @@ def accuracy_rows() -> Iterator[dict]:
                         part = exact.imag if order < 0 else exact.real
                         part = part * (-1) ** order * (math.sqrt(2) if order else 1)
                         column = values[:, degree**2 + degree + order].double().numpy()
-                        worst = max(worst, float(np.abs(column - part).max()))
-                row[f"{name}, largest error"] = worst
+                        worst = max(worst, float(np.nanmax(np.abs(column - part), initial=0.0)))
+                row[f"{name}, largest finite error"] = worst
             yield shown(row)
 
 

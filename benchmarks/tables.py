@@ -1,32 +1,44 @@
-"""Write the tables of README.md and RESULTS.md from the committed output of the demo.
+"""Write the tables of README.md, RESULTS.md and docs from committed results.
 
 python benchmarks/tables.py          rewrites them
 python benchmarks/tables.py --check  fails if they are out of step
 """
 
 import json
+import re
 import sys
 from pathlib import Path
+
+import encoder_tables
+from tabular import markdown_row
 
 from geocsp.demo.report import TITLES, labels_of, table_of
 from geocsp.demo.work import INDUCTIVE, TRANSDUCTIVE
 
 ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "benchmarks" / "demo-full" / "results.json"
+FOLDER = ROOT / "benchmarks"
 
 
 def main() -> None:
-    results = json.loads(RESULTS.read_text())
+    demo, study, speed = (
+        json.loads((FOLDER / name).read_text())
+        for name in ("demo-full/results.json", "encoders.json", "location.json")
+    )
+    texts = {
+        (ROOT / "README.md", "tables"): readme(demo),
+        (FOLDER / "RESULTS.md", "tables"): report(demo),
+        (FOLDER / "RESULTS.md", "location speed"): encoder_tables.speed(speed),
+        (ROOT / "docs" / "encoders.md", "encodings"): encoder_tables.encodings(),
+        (ROOT / "docs" / "encoders.md", "study"): encoder_tables.study(study),
+    }
     stale = []
-    for path, text in (
-        (ROOT / "README.md", readme(results)),
-        (ROOT / "benchmarks" / "RESULTS.md", report(results)),
-    ):
-        before, rest = path.read_text().split("<!-- tables -->\n")
-        after = rest.split("<!-- end of tables -->\n")[1]
-        whole = f"{before}<!-- tables -->\n{text}<!-- end of tables -->\n{after}"
-        if whole != path.read_text():
-            stale.append(path.name)
+    for (path, name), text in texts.items():
+        page = path.read_text()
+        between = re.compile(f"(<!-- {name} -->\n).*(<!-- end of {name} -->\n)", re.DOTALL)
+        assert between.search(page), (path, name)
+        whole = between.sub(lambda found, text=text: found[1] + text + found[2], page)
+        if whole != page:
+            stale.append(f"{path.name} ({name})")
             if "--check" not in sys.argv:
                 path.write_text(whole)
     if stale and "--check" in sys.argv:
@@ -97,10 +109,6 @@ def difference_table(results: dict, task: str) -> str:
 def named(side: str, labels: dict[str, str]) -> str:
     method, measure = side.rsplit(" ", 1)
     return f"{labels[method]} {TITLES.get(measure, 'image alone')}"
-
-
-def markdown_row(first: str, cells: list[str]) -> str:
-    return f"| {first} | " + " | ".join(cells) + " |"
 
 
 if __name__ == "__main__":
