@@ -45,6 +45,7 @@ def fuse(
     prior: GeoPrior,
     lonlat: Tensor,
     calibration: Calibration | None = None,
+    time: Tensor | None = None,
 ) -> Tensor:
     """Sharpen image probabilities with a location prior (Mai et al., ICML 2023, section 3.4).
 
@@ -53,6 +54,7 @@ def fuse(
         prior: location prior over the same Q classes.
         lonlat: ``(N, 2)`` degrees; a row with NaN has no place and keeps the image's answer.
         calibration: from :func:`fit_calibration`; the plain product if left out.
+        time: ``(N, 2)`` date and hour, for priors that take them.
 
     Returns:
         ``(N, Q)`` probabilities, each row summing to one.
@@ -67,7 +69,8 @@ def fuse(
     log_image = image_probabilities.clamp_min(_SMALLEST).log()
     scores = torch.zeros_like(log_image)
     if bool(placed.any()):
-        scores[placed] = prior.class_scores(lonlat[placed]).to(scores)
+        moments = None if time is None else time[placed]
+        scores[placed] = prior.class_scores(lonlat[placed], moments).to(scores)
     fused = fused_logits(log_image, scores, calibration or Calibration()).softmax(dim=1)
     alone = image_probabilities / image_probabilities.sum(dim=1, keepdim=True)
     return torch.where(placed.unsqueeze(1), fused, alone)

@@ -5,7 +5,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 import geocsp
-from geocsp import FinetuneSettings, GeoPrior, finetune, train_image_head
+from geocsp import FinetuneSettings, GeoPrior, finetune, fuse, train_image_head
 from geocsp.coords import sample_sphere
 from geocsp.errors import DataError
 from geocsp.objectives import NegativeSampling, presence_absence
@@ -272,3 +272,29 @@ def test_an_image_feature_that_is_not_finite_is_told_with_its_row():
     features[11, 1] = float("nan")
     with pytest.raises(DataError, match="row 11 are not finite"):
         train_image_head(features, LABELS, 4)
+
+
+def test_a_class_of_the_season_is_learned_from_the_date():
+    date = torch.rand(len(PLACES), generator=torch.Generator().manual_seed(4))
+    time = torch.stack([date, torch.full_like(date, torch.nan)], dim=1)
+    summer = ((date > 0.25) & (date < 0.75)).long()
+    torch.manual_seed(0)
+    location = geocsp.create("location", "wrap", dim=32, date_harmonics=1)
+    tuned = GeoPrior(location, ["winter", "summer"])
+    finetune(tuned, PLACES, summer, SETTINGS, seed=0, time=time)
+    accuracy = (tuned.class_scores(PLACES, time).argmax(dim=1) == summer).double().mean()
+    blind = (tuned.class_scores(PLACES).argmax(dim=1) == summer).double().mean()
+    assert float(accuracy) > 0.9 > 0.7 > float(blind)
+    midsummer = torch.tensor([[0.5, torch.nan]])
+    fused = fuse(torch.tensor([[0.5, 0.5]]), tuned, PLACES[:1], time=midsummer)
+    assert float(fused[0, 1]) > 0.6
+
+
+def test_times_must_fit_the_places_and_the_encoder():
+    time = torch.full((len(PLACES), 2), 0.5)
+    with pytest.raises(ValueError, match="takes no time"):
+        finetune(prior(), PLACES, LABELS, SETTINGS, seed=0, time=time)
+    torch.manual_seed(0)
+    dated = GeoPrior(geocsp.create("location", "wrap", dim=8, date_harmonics=1), 4)
+    with pytest.raises(ValueError, match=r"time must be .*\(\d+, 2\)"):
+        finetune(dated, PLACES, LABELS, SETTINGS, seed=0, time=time[:3])

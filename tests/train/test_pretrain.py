@@ -304,3 +304,23 @@ def test_a_feature_that_is_not_finite_is_told_with_its_row():
     broken[17, 2] = float("nan")
     with pytest.raises(DataError, match=r"row 17\b"):
         pretrain(model(), CspMc(), broken, PLACES, SETTINGS, seed=0)
+
+
+def test_images_find_their_season_where_all_places_are_one():
+    date = torch.rand(300, generator=torch.Generator().manual_seed(5))
+    angle = 2 * torch.pi * date
+    images = torch.stack([angle.sin(), angle.cos()], dim=1) @ torch.randn(
+        2, 6, generator=torch.Generator().manual_seed(6)
+    )
+    time = torch.stack([date, torch.full_like(date, torch.nan)], dim=1)
+    here = torch.zeros(300, 2)
+    torch.manual_seed(0)
+    location = geocsp.create("location", "xyz", dim=8, dropout=0.1, date_harmonics=1)
+    trained = GeoModel(location, feature_dim=6)
+    objective = CspMc(temperatures=(0.1, 0.1, 0.1))
+    settings = PretrainSettings(epochs=40, batch_size=100, learning_rate=5e-3)
+    pretrain(trained, objective, images, here, settings, seed=0, time=time)
+    with torch.no_grad():
+        similarity = trained.encode_image(images) @ trained.encode_location(here, time).T
+    rank = (similarity > similarity.diagonal()[:, None]).sum(dim=1).double()
+    assert float(rank.median()) < 30  # of 300; 150 by chance

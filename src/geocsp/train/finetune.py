@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from geocsp.checks import check_finite_rows
-from geocsp.coords import check_lonlat
 from geocsp.errors import DataError
 from geocsp.model import GeoPrior
 from geocsp.objectives import NegativeSampling, presence_absence
@@ -63,7 +62,13 @@ class FinetuneSettings:
 
 
 def finetune(
-    prior: GeoPrior, lonlat: Tensor, labels: Tensor, settings: FinetuneSettings, *, seed: int
+    prior: GeoPrior,
+    lonlat: Tensor,
+    labels: Tensor,
+    settings: FinetuneSettings,
+    *,
+    seed: int,
+    time: Tensor | None = None,
 ) -> list[float]:
     """Train ``prior`` in place with the presence-absence loss on labelled places.
 
@@ -73,6 +78,8 @@ def finetune(
         labels: ``(N,)`` classes, int64.
         settings: length, rates and sampling.
         seed: fixes batches, random places and dropout masks.
+        time: ``(N, 2)`` date and hour of each label, for encoders made with harmonics of time;
+            random places are taken at the times of the labels.
 
     Returns:
         The loss of every step.
@@ -80,9 +87,9 @@ def finetune(
     Raises:
         DataError: no labels, a label out of range, lengths that differ, or a loss that is not
             finite.
-        ValueError: a place is missing or out of range.
+        ValueError: a place or a time is missing or out of range.
     """
-    check_lonlat(lonlat)
+    prior.location.check(lonlat, time)
     check_labels(labels, len(lonlat), len(prior.class_names))
     groups = [{"params": prior.class_matrix.parameters(), "peak": settings.learning_rate}]
     if not settings.freeze_location:
@@ -101,7 +108,8 @@ def finetune(
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * factor
             random = settings.negatives.sample(len(rows), generator).to(lonlat)
-            logits = prior(torch.cat([lonlat[rows], random]))
+            moments = None if time is None else time[rows].repeat(2, 1)
+            logits = prior(torch.cat([lonlat[rows], random]), moments)
             loss = presence_absence(logits[: len(rows)], labels[rows], logits[len(rows) :])
             if not bool(loss.isfinite()):
                 raise DataError(f"loss is {loss.item()} in step {step}; try a lower learning rate")

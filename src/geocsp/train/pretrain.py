@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from geocsp.checks import check_finite_rows
-from geocsp.coords import check_lonlat
 from geocsp.errors import DataError
 from geocsp.model import GeoModel
 from geocsp.objectives import NegativeSampling, Objective, Views
@@ -48,6 +47,7 @@ def pretrain(
     settings: PretrainSettings,
     *,
     seed: int,
+    time: Tensor | None = None,
     on_epoch: Callable[[int, dict[str, float]], None] | None = None,
 ) -> list[dict[str, float]]:
     """Train the location encoder and the image projection of ``model`` in place.
@@ -59,6 +59,8 @@ def pretrain(
         lonlat: ``(N, 2)`` places of the images, degrees.
         settings: length, rates and sampling.
         seed: fixes batches, random places and dropout masks.
+        time: ``(N, 2)`` date and hour of each image, for encoders made with harmonics of time;
+            random places are taken at the times of the images they are compared with.
         on_epoch: called after each epoch with its number and mean losses.
 
     Returns:
@@ -67,7 +69,7 @@ def pretrain(
     Raises:
         DataError: features and places do not fit together, a feature or the loss is not finite.
     """
-    check_lonlat(lonlat)
+    model.location.check(lonlat, time)
     if len(features) != len(lonlat) or len(lonlat) < 2:
         raise DataError(
             f"need as many places as feature rows, at least 2: got {len(lonlat)} places and "
@@ -96,7 +98,13 @@ def pretrain(
                         progress, settings.warmup, settings.cosine
                     )
                 views = make_views(
-                    model, objective, features[rows], lonlat[rows], settings.negatives, generator
+                    model,
+                    objective,
+                    features[rows],
+                    lonlat[rows],
+                    settings.negatives,
+                    generator,
+                    None if time is None else time[rows],
                 )
                 parts = objective(views)
                 if not bool(parts["loss"].isfinite()):
@@ -124,6 +132,7 @@ def make_views(
     lonlat: Tensor,
     negatives: NegativeSampling,
     generator: torch.Generator,
+    time: Tensor | None = None,
 ) -> Views:
     """Run the model on one batch: only the passes that the objective asks for, all in one.
 
@@ -131,13 +140,16 @@ def make_views(
     encoder together; dropout masks are independent for every row, so this equals separate passes.
     """
     count, per_image = len(lonlat), objective.negatives_per_image
-    places = [lonlat]
+    places, times = [lonlat], [time]
     if objective.second_view:
         places.append(lonlat)
+        times.append(time)
     if per_image:
         random = negatives.sample(count * per_image, generator).to(lonlat)
         places.append(random)
-    raw = model.location(torch.cat(places))
+        times.append(None if time is None else time.repeat_interleave(per_image, dim=0))
+    known = [part for part in times if part is not None]
+    raw = model.location(torch.cat(places), torch.cat(known) if known else None)
     unit = F.normalize(raw, dim=-1)
     again = unit[count : 2 * count] if objective.second_view else None
     return Views(
