@@ -111,7 +111,7 @@ def _frequencies(file: Checkpoint, network: Network, per_radius: int) -> int:
     return network.in_dim // per_radius
 
 
-def _radii(file: Checkpoint, count: int) -> Tensor:
+def radii_of(file: Checkpoint, count: int) -> Tensor:
     """The radii r_i of a file with ``count`` frequencies 1 / r_i, in its own order."""
     schedule = file.setting("freq_init", str, "geometric")
     step = torch.arange(count, dtype=torch.float64)
@@ -134,7 +134,7 @@ def _broken_radii(file: Checkpoint, count: int) -> Tensor:
 def _scaled(
     name: str,
     per_radius: int,
-    radii: Callable[[Checkpoint, int], Tensor] = _radii,
+    radii: Callable[[Checkpoint, int], Tensor] = radii_of,
 ) -> Callable[[Checkpoint], _Parts]:
     def read(file: Checkpoint) -> _Parts:
         network = _feed_forward(file)
@@ -203,7 +203,7 @@ def _theorydiag(file: Checkpoint) -> _Parts:
     settings = {"blocks": len(parts), "mix": mix} | _regularised(file)
     dim = parts.shape[0] * parts.shape[2]
     network = Network(Head.BLOCK_DIAGONAL, dim, settings, weights, "parts")
-    return at_radii("space2vec-theorydiag", _radii(file, len(parts))), network
+    return at_radii("space2vec-theorydiag", radii_of(file, len(parts))), network
 
 
 def _map_range(file: Checkpoint) -> tuple[Tensor, Tensor]:
@@ -297,7 +297,7 @@ _ENCODERS: dict[str, Callable[[Checkpoint], _Parts]] = {
     "spheregrid": _scaled("sphere2vec-spherec+", 6),
     "spheremixscale": _scaled("sphere2vec-spherem", 5),
     "spheregridmixscale": _scaled("sphere2vec-spherem+", 8),
-    "dft": _dfs(_radii),
+    "dft": _dfs(radii_of),
     "xyz": _plain("xyz", 3),
     "nerf": _nerf,
     # TorchSpatial

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from geocsp.errors import DataError
-from geocsp.interop.csp import at_radii
+from geocsp.interop.csp import at_radii, radii_of
 from geocsp.interop.parts import Network, Position, assemble, residual
 from geocsp.interop.reading import Checkpoint, shown
 from geocsp.location.base import LocationEncoder
@@ -135,16 +135,8 @@ def _harmonics(file: Checkpoint, width: int) -> _Encoding:
     return position, {"scale": torch.tensor(factors)}
 
 
-def _radii(file: Checkpoint, count: int) -> Tensor:
-    smallest, largest = file.setting("min_radius", float), file.setting("max_radius", float)
-    if not 0 < smallest <= largest:
-        raise DataError(f"{file.path}: radii from {smallest} to {largest}")
-    steps = torch.arange(count, dtype=torch.float64) / max(1, count - 1)
-    return smallest * (largest / smallest) ** steps
-
-
 def _grid(file: Checkpoint, width: int) -> _Encoding:
-    return at_radii("space2vec-grid", _radii(file, width // 4)), {}
+    return at_radii("space2vec-grid", radii_of(file, width // 4)), {}
 
 
 def _theory(file: Checkpoint, width: int) -> _Encoding:
@@ -153,7 +145,7 @@ def _theory(file: Checkpoint, width: int) -> _Encoding:
     half = width // 2
     if half % 2:
         source[half:] ^= 1  # 2 i and 2 i + 1 change places
-    return at_radii("space2vec-theory", _radii(file, width // 6)), {"source": source}
+    return at_radii("space2vec-theory", radii_of(file, width // 6)), {"source": source}
 
 
 def _sphere(name: str, per_radius: int) -> Callable[[Checkpoint, int], _Encoding]:
@@ -161,7 +153,7 @@ def _sphere(name: str, per_radius: int) -> Callable[[Checkpoint, int], _Encoding
 
     def read(file: Checkpoint, width: int) -> _Encoding:
         count = width // (2 * per_radius)
-        position = at_radii(name, _radii(file, count) * (math.pi / 180))
+        position = at_radii(name, radii_of(file, count) * (math.pi / 180))
         if "spherem" in name:
             position.settings["base_radius"] = math.pi / 180
         return position, {"source": torch.arange(per_radius * count).repeat_interleave(2)}
