@@ -60,7 +60,7 @@ def test_wrap_settings_shape_its_network():
     assert len(shapes(Wrap(6))) == 1 + 2 * 4
 
 
-@pytest.mark.parametrize("name", sorted({*geocsp.available("location")} - {"geoclip"}))
+@pytest.mark.parametrize("name", geocsp.available("location"))
 def test_dropout_acts_in_training_and_can_be_switched_off(name):
     torch.manual_seed(0)
     still = geocsp.create("location", name, dim=16, dropout=0.0).train()
@@ -106,3 +106,9 @@ def test_feed_forward_weights_start_xavier_uniform():
         bound = math.sqrt(6 / sum(linear.weight.shape))
         assert float(linear.weight.detach().abs().max()) == pytest.approx(bound, rel=0.01)
         assert float(linear.weight.detach().std()) == pytest.approx(bound / 3**0.5, rel=0.02)
+
+
+@pytest.mark.parametrize("name", geocsp.available("location"))
+@pytest.mark.parametrize("dim", [1, 7, 10])
+def test_every_encoder_takes_any_size_of_embedding(name, dim):
+    assert geocsp.create("location", name, dim=dim)(PLACES).shape == (20, dim)

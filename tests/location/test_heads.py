@@ -148,3 +148,9 @@ def test_an_encoder_without_time_refuses_it(encoder):
 def test_encoders_with_a_network_of_their_own_take_no_other_settings(name, setting):
     with pytest.raises(ValueError, match=f"{name}.*{setting}"):
         geocsp.create("location", name, **{setting: 3})
+
+
+@pytest.mark.parametrize("setting", ["head", "activation"])
+def test_unknown_names_are_told_with_those_there_are(setting):
+    with pytest.raises(ValueError, match=f"no {setting} 'soft'; available: .*r"):
+        geocsp.create("location", "wrap-ffn", **{setting: "soft"})

@@ -34,6 +34,7 @@ class GeoCLIP(LocationEncoder):
             rounding is up to 2e-5 in the embedding.
         hidden: width of the hidden layers of a perceptron.
         layers: number of its hidden layers.
+        dropout: probability of dropping a hidden unit.
 
     Raises:
         ValueError: no scales, or scales that are not positive.
@@ -52,11 +53,17 @@ class GeoCLIP(LocationEncoder):
         legacy_float32: bool = False,
         hidden: int = 1024,
         layers: int = 3,
+        dropout: float = 0.0,
     ) -> None:
         if not scales or not all(0 < scale < math.inf for scale in scales):
             raise ValueError(f"scales must be positive and finite, got {list(scales)}")
         super().__init__(
-            2 * waves * len(scales), dim, blocks=len(scales), hidden=hidden, layers=layers
+            2 * waves * len(scales),
+            dim,
+            blocks=len(scales),
+            hidden=hidden,
+            layers=layers,
+            dropout=dropout,
         )
         self.legacy_float32 = legacy_float32
         map_per_radian = _SCALE / 180 * 2 * math.sqrt(3) / (3 * _A[0])

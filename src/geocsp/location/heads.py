@@ -27,6 +27,10 @@ class Head(StrEnum):
     BLOCK_DIAGONAL = "block-diagonal"
     CAPSULES = "capsules"
 
+    @classmethod
+    def _missing_(cls, value: object) -> Head:
+        raise ValueError(f"no head {value!r}; available: {', '.join(cls)}")
+
     @property
     def network(self) -> type[nn.Module]:
         """The class of the network."""

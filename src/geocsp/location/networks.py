@@ -20,6 +20,10 @@ class Activation(StrEnum):
     SIGMOID = "sigmoid"
     TANH = "tanh"
 
+    @classmethod
+    def _missing_(cls, value: object) -> Activation:
+        raise ValueError(f"no activation {value!r}; available: {', '.join(cls)}")
+
     def build(self) -> nn.Module:
         """A new module of this activation."""
         if self is Activation.LEAKY_RELU:
@@ -221,13 +225,21 @@ class Capsules(nn.Module):
         blocks: number of parts.
         hidden: width of the hidden layers.
         layers: number of hidden layers.
+        dropout: probability of dropping a hidden unit.
 
     Raises:
         ValueError: the features do not divide into ``blocks``.
     """
 
     def __init__(
-        self, in_dim: int, dim: int, *, blocks: int = 3, hidden: int = 1024, layers: int = 3
+        self,
+        in_dim: int,
+        dim: int,
+        *,
+        blocks: int = 3,
+        hidden: int = 1024,
+        layers: int = 3,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         _check_parts(in_dim, blocks)
@@ -236,7 +248,7 @@ class Capsules(nn.Module):
         for _ in range(blocks):
             steps: list[nn.Module] = []
             for before, after in pairwise(widths):
-                steps += [nn.Linear(before, after), nn.ReLU()]
+                steps += [nn.Linear(before, after), _ReLUDropout(dropout)]
             self.capsules.append(nn.Sequential(*steps, nn.Linear(widths[-1], dim)))
 
     def forward(self, features: Tensor) -> Tensor:
@@ -244,6 +256,16 @@ class Capsules(nn.Module):
         parts = features.chunk(len(self.capsules), dim=1)
         embedded = [capsule(part) for capsule, part in zip(self.capsules, parts, strict=True)]
         return torch.stack(embedded).sum(0)
+
+
+class _ReLUDropout(nn.Module):
+    def __init__(self, dropout: float) -> None:
+        super().__init__()
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        dropped: Tensor = self.dropout(torch.relu(x))
+        return dropped
 
 
 def _check_parts(size: int, blocks: int) -> None:

@@ -17,7 +17,7 @@ class Space2VecTheoryDiag(Space2VecTheory):
 
     Args:
         dim: size of the embedding, a multiple of ``frequencies``.
-        frequencies: number of radii, F.
+        frequencies: number of radii, F; by default the largest divisor of ``dim`` up to 16.
         min_radius: finest radius, degrees.
         max_radius: coarsest radius, degrees.
         mix: join the radii by a linear layer.
@@ -34,13 +34,15 @@ class Space2VecTheoryDiag(Space2VecTheory):
         self,
         dim: int = 256,
         *,
-        frequencies: int = 16,
+        frequencies: int | None = None,
         min_radius: float = 0.1,
         max_radius: float = 360.0,
         mix: bool = False,
         activation: Activation | str = Activation.LEAKY_RELU,
         dropout: float = 0.5,
     ) -> None:
+        if frequencies is None:
+            frequencies = max(count for count in range(1, 17) if dim % count == 0)
         super().__init__(
             dim,
             frequencies=frequencies,
