@@ -53,11 +53,6 @@ def test_a_setting_that_the_network_does_not_take_is_refused_by_name(name, setti
         geocsp.create("location", name, dim=16, **settings)
 
 
-def test_an_unknown_head_is_refused():
-    with pytest.raises(ValueError, match="'transformer' is not a valid Head"):
-        geocsp.create("location", "wrap", head="transformer")
-
-
 def test_the_network_gets_time_after_the_position():
     encoder = timed()
     seen = []
@@ -154,3 +149,11 @@ def test_encoders_with_a_network_of_their_own_take_no_other_settings(name, setti
 def test_unknown_names_are_told_with_those_there_are(setting):
     with pytest.raises(ValueError, match=f"no {setting} 'soft'; available: .*r"):
         geocsp.create("location", "wrap-ffn", **{setting: "soft"})
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"), [("xyz", "dim"), ("nerf", "frequencies"), ("rff", "waves")]
+)
+def test_nothing_of_no_size_is_built(name, setting):
+    with pytest.raises(ValueError, match="of at least 1"):
+        geocsp.create("location", name, **{setting: 0})

@@ -32,7 +32,7 @@ class LocationEncoder(Saved):
         **shared: settings of the network and of time, see :class:`geocsp.location.heads.Shared`.
 
     Raises:
-        ValueError: a setting that the network does not take.
+        ValueError: a setting that the network does not take, or a size below one.
 
     Attributes:
         dim: size of the embedding.
@@ -50,6 +50,11 @@ class LocationEncoder(Saved):
     resolution_km: float
 
     def __init__(self, feature_dim: int, dim: int, **shared: Unpack[Shared]) -> None:
+        if min(feature_dim, dim) < 1:
+            raise ValueError(
+                f"{type(self).__name__} needs features and a dim of at least 1, got {feature_dim} "
+                f"features, dim {dim}"
+            )
         super().__init__()
         self.dim = dim
         self.feature_dim = feature_dim
