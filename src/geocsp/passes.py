@@ -22,9 +22,9 @@ def in_passes(
     """
     count = next(len(given) for given in inputs if given is not None)
     with evaluating(model):
-        result = function(*(None if given is None else given[:rows] for given in inputs))
         if count <= rows:
-            return result
+            return function(*inputs)
+        result = function(*(None if given is None else given[:rows] for given in inputs))
         whole = result.new_empty(count, *result.shape[1:])
         whole[:rows] = result
         for start in range(rows, count, rows):

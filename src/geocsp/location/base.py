@@ -98,6 +98,9 @@ class LocationEncoder(Saved):
         """
         if not torch.compiler.is_compiling():
             self.check(lonlat, time)
+        return self._embedded(lonlat, time)
+
+    def _embedded(self, lonlat: Tensor, time: Tensor | None) -> Tensor:
         with torch.autocast(lonlat.device.type, enabled=False):
             features = self.features(lonlat.double())
             if self.time.dim:
@@ -136,7 +139,7 @@ class LocationEncoder(Saved):
             ``(N, dim)``.
         """
         self.check(lonlat, time)
-        return in_passes(self, self, lonlat, time, rows=self.rows_per_pass)
+        return in_passes(self, self._embedded, lonlat, time, rows=self.rows_per_pass)
 
     def config(self) -> dict[str, Any]:
         """Settings that rebuild the encoder.

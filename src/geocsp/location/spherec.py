@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from geocsp.location.angles import sin_cos
+from geocsp.location.angles import sine
 from geocsp.location.scales import RadianScales
 from geocsp.registry import register
 
@@ -29,5 +29,6 @@ class SphereC(RadianScales):
 
 def waves(lonlat: Tensor, radii: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """(sin, cos) of longitude, and of latitude, at ``(F,)`` radii in radians: each ``(N, F)``."""
-    lon, lat = sin_cos(lonlat.deg2rad().unsqueeze(-1) / radii).unbind(1)
-    return (lon[..., 0], lon[..., 1]), (lat[..., 0], lat[..., 1])
+    turns = (lonlat / 360).unsqueeze(-1) / radii
+    sin, cos = sine(torch.stack([turns, turns + 0.25]))
+    return (sin[:, 0], cos[:, 0]), (sin[:, 1], cos[:, 1])
