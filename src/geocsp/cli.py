@@ -139,7 +139,7 @@ def import_(
         geocsp import model_rbf.pth.tar -o models/rbf --training-locations train.csv
     """
     from geocsp.data.places import read_places
-    from geocsp.interop.files import read_names, read_raster
+    from geocsp.interop.inputs import read_names, read_raster
 
     model = geocsp.import_checkpoint(
         checkpoint,

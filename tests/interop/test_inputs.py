@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from geocsp.errors import DataError
-from geocsp.interop.files import read_names, read_raster
+from geocsp.interop.inputs import read_names, read_raster
 
 
 def test_a_raster_has_rows_columns_and_bands(tmp_path):
