@@ -1,5 +1,6 @@
 import json
 
+import numpy
 import pytest
 import torch
 
@@ -196,3 +197,19 @@ def test_a_folder_whose_encoder_cannot_be_built_is_one_clear_error(tmp_path, loc
     (folder / "config.json").write_text(json.dumps(config | {"location": location}))
     with pytest.raises(DataError, match=r"config\.json"):
         GeoPrior.from_pretrained(folder)
+
+
+def test_settings_that_json_does_not_hold_leave_a_saved_folder_alone(tmp_path):
+    good = GeoPrior(encoder(), 2).eval()
+    good.save_pretrained(tmp_path)
+    strange = geocsp.create("location", "sinr", dim=6, environment=(numpy.int64(3), 4, 2))
+    with pytest.raises(DataError, match="plain numbers"):
+        strange.save_pretrained(tmp_path)
+    assert torch.equal(GeoPrior.from_pretrained(tmp_path).embed(PLACES), good.embed(PLACES))
+
+
+def test_a_recipe_does_not_follow_the_list_it_was_made_from():
+    scales = [1.0, 4.0]
+    made = geocsp.create("location", "geoclip", dim=4, waves=2, hidden=4, scales=scales)
+    scales.append(9.0)
+    assert made.recipe["settings"]["scales"] == [1.0, 4.0]

@@ -1,7 +1,11 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch import nn
 
+import geocsp
+from geocsp.coords import sample_sphere
 from geocsp.passes import evaluating, in_passes
 
 ROWS = torch.arange(20.0).view(10, 2)
@@ -72,3 +76,21 @@ def test_the_mode_comes_back_after_a_failure():
     with pytest.raises(RuntimeError, match="no"):
         in_passes(model, fail, ROWS)
     assert model.training
+
+
+def test_threads_that_share_a_model_in_training_see_no_dropout():
+    torch.manual_seed(0)
+    encoder = geocsp.create("location", "wrap-ffn", dim=8, dropout=0.5).train()
+    places = sample_sphere(5000, torch.Generator().manual_seed(0))
+    expected = encoder.embed(places)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda _: encoder.embed(places), range(40)))
+    assert all(torch.equal(one, expected) for one in found)
+    assert all(part.training for part in encoder.modules())
+
+
+def test_the_standard_pass_bounds_the_rows():
+    sizes = []
+    model = torch.nn.Identity()
+    in_passes(model, lambda rows: sizes.append(len(rows)) or rows, torch.zeros(150_000, 1))
+    assert sizes == [65_536, 65_536, 18_928]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -33,14 +34,29 @@ def in_passes(
     return whole
 
 
+_EVALUATED: dict[nn.Module, tuple[int, bool]] = {}
+_LOCK = threading.Lock()
+
+
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside the block, the former mode of every part after it."""
-    training = [module for module in model.modules() if module.training]
-    for module in training:
-        module.training = False
+    """Evaluation mode inside the block, the former mode of every part after it.
+
+    Several threads may be inside for the same parts; the last one out restores them.
+    """
+    parts = list(model.modules())
+    with _LOCK:
+        for part in parts:
+            inside, training = _EVALUATED.get(part, (0, part.training))
+            _EVALUATED[part] = inside + 1, training
+            part.training = False
     try:
         yield
     finally:
-        for module in training:
-            module.training = True
+        with _LOCK:
+            for part in parts:
+                inside, part_training = _EVALUATED.pop(part)
+                if inside > 1:
+                    _EVALUATED[part] = inside - 1, part_training
+                else:
+                    part.training = part_training

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -47,5 +48,5 @@ def create(kind: str, name: str, **settings: Any) -> Any:
     except TypeError as error:
         raise ValueError(f"{kind} {name!r}: {error}") from error
     component = factory(**settings)
-    component.recipe = {"name": name, "settings": settings}
+    component.recipe = {"name": name, "settings": copy.deepcopy(settings)}
     return component

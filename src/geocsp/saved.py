@@ -36,14 +36,20 @@ class Saved(nn.Module):
         """Write ``config.json`` and ``model.safetensors`` into a folder, made if needed.
 
         Raises:
-            DataError: the location encoder was not made by :func:`geocsp.create`.
+            DataError: the location encoder was not made by :func:`geocsp.create`, or with settings
+                that JSON does not hold.
+            OSError: the folder cannot be written.
         """
         config = {"format": 1, "model": self.kind} | self.config()
+        try:
+            text = json.dumps(config, indent=2)
+        except TypeError as error:
+            raise DataError(f"settings must be plain numbers, texts and lists: {error}") from error
+        weights = save({name: t.detach().contiguous() for name, t in self.state_dict().items()})
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        weights = {name: t.detach().contiguous() for name, t in self.state_dict().items()}
-        write_atomically(folder / WEIGHTS_FILE, save(weights))
-        write_atomically(folder / CONFIG_FILE, json.dumps(config, indent=2).encode())
+        write_atomically(folder / WEIGHTS_FILE, weights)
+        write_atomically(folder / CONFIG_FILE, text.encode())
         return folder
 
     @classmethod
@@ -61,7 +67,7 @@ class Saved(nn.Module):
             config = json.loads((folder / CONFIG_FILE).read_text())
             kind = config["model"]
             model = cls.from_config(config) if kind == cls.kind else None
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise DataError(f"{folder / CONFIG_FILE} is damaged: {error!r}") from error
         if model is None:
             raise DataError(f"{folder} holds a {kind}, not a {cls.kind}")

@@ -26,7 +26,7 @@ def times_of(moments: Iterable[object], lon: Tensor | None = None) -> Tensor:
         moments: N ISO 8601 texts, ``datetime`` or ``numpy.datetime64``, UTC where they name no
             time zone; None, "", NaN or NaT where unknown. A day alone has no hour.
         lon: ``(N,)`` degrees; with it the hour is local mean solar time, which says more about
-            light than UTC does.
+            light than UTC does. The date stays that of UTC.
 
     Raises:
         DataError: a moment that cannot be read, with its row, or not as many longitudes.
@@ -36,16 +36,17 @@ def times_of(moments: Iterable[object], lon: Tensor | None = None) -> Tensor:
     if lon is not None:
         if lon.shape != (len(time),):
             raise DataError(f"lon must have shape ({len(time)},), got {tuple(lon.shape)}")
-        time[:, 1] = torch.remainder(time[:, 1] + lon.double() / 15, 24)
+        local = torch.remainder(time[:, 1] + lon.double() / 15, 24)
+        time[:, 1] = torch.where(local >= 24, 0.0, local)  # a remainder may round up to 24
     return time
 
 
 def _date_and_hour(moment: object, row: int) -> tuple[float, float]:
-    if moment in (None, "", "NaT") or moment != moment:
-        return math.nan, math.nan
     try:
+        if moment in (None, "", "NaT") or moment != moment:
+            return math.nan, math.nan
         instant = np.datetime64(_in_utc(moment))
-    except (ValueError, TypeError, OverflowError) as error:
+    except (ValueError, TypeError, OverflowError, RuntimeError) as error:
         raise DataError(f"time row {row} is {moment!r}: not an ISO 8601 date or time") from error
     second = instant.astype("datetime64[s]")
     year, day = second.astype("datetime64[Y]"), second.astype("datetime64[D]")

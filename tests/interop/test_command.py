@@ -50,7 +50,7 @@ def test_class_names_and_training_places_come_from_files(tmp_path):
 
 def test_names_must_be_as_many_as_the_classes(tmp_path):
     path = saved(tmp_path, content(PARAMS, tensors(PARAMS)))
-    with pytest.raises(DataError, match="names 1 classes and has"):
+    with pytest.raises(DataError, match=r"^1 class names, and .* has"):
         import_checkpoint(path, class_names=["only one"])
 
 
@@ -59,3 +59,15 @@ def test_an_output_that_is_a_file_is_told(tmp_path):
     shown = run(path, "-o", path)
     assert isinstance(shown.exception, DataError)
     assert "cannot write" in str(shown.exception)
+
+
+@pytest.mark.parametrize("names", ["abcdef", ["a", "a"], ["", "b"], [1, 2]])
+def test_names_must_tell_classes_apart(tmp_path, names):
+    path = saved(tmp_path, content(PARAMS, tensors(PARAMS)))
+    with pytest.raises(DataError, match=r"^class names"):
+        import_checkpoint(path, class_names=names)
+
+
+def test_a_path_that_no_system_takes_is_one_clear_error(tmp_path):
+    with pytest.raises(DataError, match="cannot read"):
+        import_checkpoint(tmp_path / ("x" * 300))

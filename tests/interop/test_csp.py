@@ -22,6 +22,7 @@ from layouts import (
 )
 
 from geocsp import import_checkpoint
+from geocsp.errors import DataError
 from geocsp.interop.csp import _ENCODERS
 from geocsp.location import LocationEncoder
 
@@ -431,7 +432,8 @@ def test_rbf_anchors_that_the_training_places_do_not_have_are_refused(ids, said,
 def test_training_places_that_are_none_are_refused(places, tmp_path):
     p = PARAMS | {"spa_enc_type": "rbf"}
     path = saved(tmp_path, content(p, tensors(p)))
-    assert "training_locations" in refusal(path, training_locations=places)
+    with pytest.raises(DataError, match=r"^training_locations"):
+        import_checkpoint(path, training_locations=places)
 
 
 @pytest.mark.parametrize("width", [0.0, -1.0, math.nan, "wide", None, True])

@@ -10,6 +10,7 @@ import sys
 import time
 import zipfile
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
@@ -22,6 +23,7 @@ from test_csp import PARAMS, tensors
 from test_geoclip import tensors as geoclip_tensors
 
 from geocsp import import_checkpoint
+from geocsp.interop import reading
 
 FORMATS = [pytest.param(True, id="zip"), pytest.param(False, id="legacy")]
 
@@ -466,3 +468,17 @@ def test_damaged_files_give_a_model_or_one_clear_error(zipped, pickle_alone, tmp
         if not isinstance(model, str):
             assert len(model(PLACES)) == len(PLACES)
     assert time.monotonic() - start_time < 30
+
+
+def test_threads_may_import_at_the_same_time(tmp_path):
+    path = file_of(tmp_path, written(content(params=PARAMS | {"epochs": np.int64(3)})))
+    with ThreadPoolExecutor(2) as pool:
+        models = list(pool.map(lambda _: import_checkpoint(path), range(40)))
+    assert len({float(model.embed(PLACES).sum()) for model in models}) == 1
+
+
+def test_numpy_numbers_of_either_byte_order_are_read():
+    for order, data in (("<", b"\x07\x00\x00\x00"), (">", b"\x00\x00\x00\x07")):
+        kind = reading._NumpyType("i4", False, True)
+        kind.__setstate__((3, order, None, None, None, -1, -1, 0))
+        assert reading._numpy_scalar(kind, data) == 7

@@ -113,3 +113,10 @@ def test_a_gpu_agrees_with_the_cpu(encoder):
     found = encoder.to("cuda")(PLACES.to("cuda")).detach()
     assert found.device.type == "cuda"
     torch.testing.assert_close(found.cpu(), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_an_encoder_comes_back_from_no_device(encoder):
+    kinds = {name: tensor.dtype for name, tensor in encoder.state_dict().items()}
+    empty = encoder.to("meta").to_empty(device="cpu")
+    assert {name: tensor.dtype for name, tensor in empty.state_dict().items()} == kinds
+    assert {tensor.device.type for tensor in empty.state_dict().values()} <= {"cpu"}

@@ -157,3 +157,20 @@ def test_unknown_names_are_told_with_those_there_are(setting):
 def test_nothing_of_no_size_is_built(name, setting):
     with pytest.raises(ValueError, match="of at least 1"):
         geocsp.create("location", name, **{setting: 0})
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"hidden": 0},
+        {"layers": -2},
+        {"head": "residual", "blocks": -1},
+        {"head": "residual", "hidden": 0},
+        {"head": "siren", "hidden": 0},
+        {"head": "siren", "first_frequency": float("nan")},
+        {"head": "residual-siren", "hidden": -1},
+    ],
+)
+def test_networks_of_no_size_are_refused(settings):
+    with pytest.raises(ValueError, match=r"need a width|must be positive"):
+        geocsp.create("location", "wrap-ffn", dim=4, **settings)

@@ -128,5 +128,5 @@ def test_fine_levels_stay_in_the_table():
 
 
 def test_at_least_one_level_is_needed():
-    with pytest.raises(ValueError, match="need at least one level, got 0"):
+    with pytest.raises(ValueError, match="at least one level and vector, got 0"):
         HealpixHash(levels=0)

@@ -6,7 +6,18 @@ import pytest
 import torch
 
 from geocsp.coords import great_circle_km, sample_sphere
-from geocsp.location import RBF, RFF, SINR, Tile
+from geocsp.location import (
+    RBF,
+    RFF,
+    SINR,
+    HealpixHash,
+    NeRF,
+    Space2VecGrid,
+    SphereC,
+    SphericalHarmonics,
+    Tile,
+    Wrap,
+)
 
 PLACES = sample_sphere(15, torch.Generator().manual_seed(0)).double()
 
@@ -42,9 +53,9 @@ def test_tile_vectors_start_small():
     assert float(cells.std()) == pytest.approx(0.1, rel=0.05)
 
 
-@pytest.mark.parametrize("degrees", [0.0, -5.0, math.nan])
+@pytest.mark.parametrize("degrees", [0.0, -5.0, math.nan, math.inf])
 def test_tile_cells_need_a_size(degrees):
-    with pytest.raises(ValueError, match="cells must have a size"):
+    with pytest.raises(ValueError, match="cells must be 0 to 360 degrees wide"):
         Tile(degrees=degrees)
 
 
@@ -164,3 +175,38 @@ def test_sinr_refuses_a_raster_of_another_shape_and_no_input_at_all():
         SINR(dim=4, environment=(2, 3, 1)).set_environment(torch.zeros(1, 2, 3))
     with pytest.raises(ValueError, match="needs coordinates, environment or both"):
         SINR(coordinates=False)
+
+
+def test_places_at_an_anchor_have_a_finite_gradient():
+    for legacy in (False, True):
+        encoder = RBF(dim=4, anchors=2, legacy_distance=legacy)
+        anchors = torch.tensor([[10.0, 20.0], [-30.0, 40.0]], dtype=torch.float64)
+        encoder.set_anchors(anchors)
+        places = anchors.clone().requires_grad_()
+        encoder.features(places).sum().backward()
+        assert bool(places.grad.isfinite().all())
+
+
+def test_tiles_that_do_not_divide_the_globe_still_cover_it():
+    tile = Tile(dim=4, degrees=7.0)
+    assert (tile.rows, tile.columns) == (26, 52)
+    assert tile(torch.tensor([[179.9, 89.9], [-180.0, -90.0]])).shape == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "km"),
+    [
+        (lambda: RBF(width=9.0), 9 * 111.195),
+        (lambda: Tile(degrees=2.0), 2 * 111.195),
+        (lambda: RFF(variance=4.0), math.pi * 180 * 111.195),
+        (lambda: SINR(environment=(3, 5, 1)), 90 * 111.195),
+        (lambda: NeRF(frequencies=4), 6371.0 / 4),
+        (lambda: SphericalHarmonics(degrees=10), 40 * 111.195),
+        (lambda: HealpixHash(levels=3), 6371.0 * math.sqrt(4 * math.pi / 192)),
+        (lambda: Space2VecGrid(min_radius=0.5), math.pi * 111.195),
+        (lambda: SphereC(min_radius=0.01), 0.02 * math.pi * 6371.0),
+        (lambda: Wrap(), 40_030),
+    ],
+)
+def test_the_finest_scale_is_told_in_kilometres(encoder, km):
+    assert encoder().resolution_km == pytest.approx(km, rel=1e-4)

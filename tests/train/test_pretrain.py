@@ -324,3 +324,8 @@ def test_images_find_their_season_where_all_places_are_one():
         similarity = trained.encode_image(images) @ trained.encode_location(here, time).T
     rank = (similarity > similarity.diagonal()[:, None]).sum(dim=1).double()
     assert float(rank.median()) < 30  # of 300; 150 by chance
+
+
+def test_a_step_needs_an_image():
+    with pytest.raises(ValueError, match="batch_size of at least 1"):
+        PretrainSettings(batch_size=0)

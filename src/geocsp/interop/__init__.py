@@ -12,6 +12,7 @@ from geocsp.errors import DataError
 from geocsp.interop.csp import is_csp, read_csp
 from geocsp.interop.fcnet import is_geo_prior, is_sinr, read_geo_prior, read_sinr
 from geocsp.interop.geoclip import is_geoclip, read_geoclip
+from geocsp.interop.inputs import checked_names
 from geocsp.interop.parts import prior_of
 from geocsp.interop.reading import Checkpoint, read_checkpoint, shown
 from geocsp.interop.satclip import is_satclip, read_satclip
@@ -53,17 +54,25 @@ def import_checkpoint(
     try:
         if training_locations is not None:
             check_lonlat(training_locations, "training_locations")
+        names = None if class_names is None else checked_names(class_names)
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    try:
         model = _read(file, training_locations, environment)
     except DataError:
         raise
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{file.path} does not fit itself: {reason}") from error
-    if class_names is None:
+    if names is None:
         return model
     if not isinstance(model, GeoPrior):
         raise DataError(f"{file.path} has no classes to name")
-    return prior_of(file, model.location, model.class_matrix.weight.detach(), list(class_names))
+    if len(names) != len(model.class_names):
+        raise DataError(
+            f"{len(names)} class names, and {file.path} has {len(model.class_names)} classes"
+        )
+    return prior_of(file, model.location, model.class_matrix.weight.detach(), names)
 
 
 def _read(

@@ -31,7 +31,7 @@ def is_csp(file: Checkpoint) -> bool:
 
 
 def read_csp(file: Checkpoint, training_locations: Tensor | None) -> GeoPrior | LocationEncoder:
-    """A prior, or the encoder alone where the file has no classes (regression).
+    """A prior, or the encoder alone where the file has no classes (regression, whose head is lost).
 
     Where a model was saved with its image side, its tensors are there twice; the location side's
     own copy counts.
@@ -45,8 +45,10 @@ def read_csp(file: Checkpoint, training_locations: Tensor | None) -> GeoPrior | 
     """
     if any(name.startswith("loc_enc.") for name in file.tensors):
         file = file.below("loc_enc.")
+    has_classes = "num_classes" in file.settings or "user_emb.weight" in file.tensors
     if "feats.0.weight" in file.tensors:
-        return read_geo_prior(file)
+        prior = read_geo_prior(file)
+        return prior if has_classes else prior.location
     kind = file.setting("spa_enc_type", str)
     if kind not in _ENCODERS:
         raise DataError(f"{file.path}: encoder {shown(kind)} cannot be imported; can: {_known()}")
@@ -54,9 +56,7 @@ def read_csp(file: Checkpoint, training_locations: Tensor | None) -> GeoPrior | 
     if position.name == "rbf":
         position = _with_anchors(file, position, training_locations)
     encoder = assemble(file, position, network)
-    if "num_classes" not in file.settings and "user_emb.weight" not in file.tensors:
-        return encoder
-    return prior_of(file, encoder, file.tensor("class_emb.weight", 2))
+    return prior_of(file, encoder, file.tensor("class_emb.weight", 2)) if has_classes else encoder
 
 
 def _known() -> str:
@@ -232,7 +232,7 @@ def _rff(file: Checkpoint) -> _Parts:
         "directions": scale.double().unsqueeze(1) * directions.double(),
         "phases": phases.double() + shift.double() @ directions.double(),
     }
-    settings = {"waves": len(phases), "variance": float(directions.square().mean())}
+    settings = {"waves": len(phases), "variance": float(buffers["directions"].square().mean())}
     return Position("rff", settings, buffers), _feed_forward(file)
 
 

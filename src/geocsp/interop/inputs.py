@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,10 +38,21 @@ def read_names(path: Path) -> list[str]:
         names = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {path}: {error}") from error
+    return checked_names(names, f"{path}: ")
+
+
+def checked_names(names: Sequence[str], where: str = "class names: ") -> list[str]:
+    """Names of classes as a list.
+
+    Raises:
+        DataError: a name is empty or no text, or is there twice.
+    """
+    if isinstance(names, str):
+        raise DataError(f"{where}one text, not a list of names")
     first: dict[str, int] = {}
     for number, name in enumerate(names, start=1):
-        if not name.strip():
-            raise DataError(f"{path}: line {number} is empty; each line names one class")
+        if not isinstance(name, str) or not name.strip():
+            raise DataError(f"{where}line {number} is empty or no text; each names one class")
         if first.setdefault(name, number) != number:
-            raise DataError(f"{path}: line {number} repeats {name!r} of line {first[name]}")
-    return names
+            raise DataError(f"{where}line {number} repeats {name!r} of line {first[name]}")
+    return list(names)

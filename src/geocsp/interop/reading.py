@@ -6,6 +6,7 @@ import math
 import pickle
 import re
 import reprlib
+import threading
 import warnings
 import zipfile
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ from geocsp.errors import DataError
 
 _Setting = TypeVar("_Setting")
 _SETTINGS_KEYS = ("params", "hyper_parameters")
+_LOCK = threading.Lock()
+"""What a pickle may name is a setting of the whole process: one file at a time."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +113,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         DataError: no such file, damaged, not plain data, or without tensors.
     """
-    path = path / "model.safetensors" if path.is_dir() else path
-    if not path.is_file():
+    try:
+        path = path / "model.safetensors" if path.is_dir() else path
+        there = path.is_file()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    if not there:
         raise DataError(f"{path} does not exist or is no file")
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
     whole = _dictionary(content, f"{path}: the file")
@@ -135,7 +142,7 @@ def _read_safetensors(path: Path) -> Any:
 def _read_pickle(path: Path) -> Any:
     try:
         _refuse_compressed(path)
-        with torch.serialization.safe_globals(_NUMPY), warnings.catch_warnings():
+        with _LOCK, torch.serialization.safe_globals(_NUMPY), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch about damaged files, which fail below
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

@@ -39,8 +39,8 @@ class LocationEncoder(Saved):
         feature_dim: size of the position features.
         periodic: whether the encoding is continuous over the antimeridian.
         single_pole: whether every longitude gives the same value at a pole.
-        resolution_km: finest scale in kilometres: the shortest wave along the equator, or the
-            width of a cell or kernel.
+        resolution_km: finest scale in kilometres: the shortest wave along the equator (of random
+            waves, that of one standard deviation), or the width of a cell or kernel.
     """
 
     kind = "LocationEncoder"
@@ -67,7 +67,7 @@ class LocationEncoder(Saved):
         head = Head(settings.pop("head", self.default_head))
         try:
             self.network = head.network(feature_dim + self.time.dim, dim, **settings)
-        except TypeError as error:
+        except (TypeError, RuntimeError) as error:
             raise ValueError(f"{type(self).__name__} with head {head.value!r}: {error}") from error
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -75,7 +75,9 @@ class LocationEncoder(Saved):
         exact = dict(self.named_buffers(recurse=False))
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for name, buffer in exact.items():
-            setattr(self, name, buffer.to(getattr(self, name).device))
+            moved = getattr(self, name)
+            exactly = moved.to(buffer.dtype) if buffer.is_meta else buffer.to(moved.device)
+            setattr(self, name, exactly)
         return self
 
     @abstractmethod

@@ -52,6 +52,14 @@ class SphericalHarmonics(LocationEncoder):
         super().__init__(degrees**2, dim, **shared)
         self.degrees = degrees
         self.resolution_km = 360 / max(1, degrees - 1) * KM_PER_DEGREE
+        with torch.device("cpu"):  # also where the weights are made elsewhere
+            self._make_tables(degrees)
+        self.even_series: Tensor
+        self.odd_series: Tensor
+        self.polar_row: Tensor
+        self.around_row: Tensor
+
+    def _make_tables(self, degrees: int) -> None:
         even, odd = cosine_series(degrees)
         degree = torch.arange(degrees).repeat_interleave(2 * torch.arange(degrees) + 1)
         order = torch.arange(degrees**2) - degree * (degree + 1)
@@ -62,10 +70,6 @@ class SphericalHarmonics(LocationEncoder):
         row_of = torch.argsort(torch.argsort(parity, stable=True))  # even rows come first
         self._keep("polar_row", row_of[degree * (degree + 1) // 2 + order.abs()])
         self._keep("around_row", order + degrees - 1)
-        self.even_series: Tensor
-        self.odd_series: Tensor
-        self.polar_row: Tensor
-        self.around_row: Tensor
 
     def _keep(self, name: str, table: Tensor) -> None:
         self.register_buffer(name, table.contiguous(), persistent=False)

@@ -51,8 +51,8 @@ class HealpixHash(LocationEncoder):
         table: int = 2**16,
         **shared: Unpack[Shared],
     ) -> None:
-        if levels < 1:
-            raise ValueError(f"need at least one level, got {levels}")
+        if min(levels, table) < 1:
+            raise ValueError(f"need at least one level and vector, got {levels} and {table}")
         super().__init__(levels * level_dim, dim, **shared)
         cells = [12 * 4**level for level in range(levels)]
         self.tables = nn.ParameterList(

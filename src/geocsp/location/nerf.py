@@ -27,12 +27,17 @@ class NeRF(LocationEncoder):
         dim: size of the embedding.
         frequencies: number of frequencies, F.
         **shared: see :class:`geocsp.location.heads.Shared`.
+
+    Raises:
+        ValueError: more frequencies than float64 can tell apart.
     """
 
     periodic = True
     single_pole = True
 
     def __init__(self, dim: int = 256, *, frequencies: int = 10, **shared: Unpack[Shared]) -> None:
+        if frequencies > 64:
+            raise ValueError(f"at most 64 frequencies have exact angles, got {frequencies}")
         super().__init__(6 * frequencies, dim, **shared)
         self.frequencies = frequencies
         self.resolution_km = 2.0 ** (2 - frequencies) * KM_PER_RADIAN

@@ -72,6 +72,7 @@ class FeedForward(nn.Module):
         legacy_output: bool = False,
     ) -> None:
         super().__init__()
+        check_sizes(hidden=hidden, layers=layers)
         activation = Activation(activation)
         widths = [in_dim] + [hidden] * layers
         self.hidden = nn.ModuleList(
@@ -144,6 +145,7 @@ class ResidualFC(nn.Module):
     ) -> None:
         super().__init__()
         width = dim if hidden is None else hidden
+        check_sizes(hidden=width, layers=blocks)
         self.input = nn.Linear(in_dim, width)
         self.blocks = nn.ModuleList(_ResidualBlock(width, dropout) for _ in range(blocks))
         self.output = nn.Identity() if hidden is None else nn.Linear(width, dim)
@@ -243,6 +245,7 @@ class Capsules(nn.Module):
     ) -> None:
         super().__init__()
         _check_parts(in_dim, blocks)
+        check_sizes(hidden=hidden, layers=layers)
         widths = [in_dim // blocks] + [hidden] * layers
         self.capsules = nn.ModuleList()
         for _ in range(blocks):
@@ -268,6 +271,15 @@ class _ReLUDropout(nn.Module):
         return dropped
 
 
+def check_sizes(*, hidden: int, layers: int) -> None:
+    """Raise ValueError for layers without a width or a negative number of them."""
+    if hidden < 1 or layers < 0:
+        raise ValueError(
+            f"need a width of at least 1 and no fewer than 0 layers or blocks, got "
+            f"{hidden} and {layers}"
+        )
+
+
 def _check_parts(size: int, blocks: int) -> None:
-    if size % blocks:
+    if blocks < 1 or size % blocks:
         raise ValueError(f"size {size} must be a multiple of the number of blocks, {blocks}")

@@ -74,7 +74,7 @@ class RBF(LocationEncoder):
 
 
 def _distances(a: Tensor, b: Tensor) -> Tensor:
-    return (a.unsqueeze(1) - b).square().sum(2).sqrt()
+    return (a.unsqueeze(1) - b).square().sum(2).clamp_min(1e-30).sqrt()  # slope 0 at an anchor
 
 
 def _gaussian(distance: Tensor) -> Tensor:

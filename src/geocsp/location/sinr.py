@@ -63,9 +63,11 @@ class SINR(LocationEncoder):
                 180 E; not a number (sea) counts as 0, the mean of standardised bands.
 
         Raises:
-            ValueError: the shape is not the one that the encoder was made for.
+            ValueError: the shape is not what the encoder was made for, or it holds infinity.
         """
         bands, rows, columns = self.raster.shape
+        if bool(raster.isinf().any()):
+            raise ValueError("environment holds infinite numbers; say NaN where it is unknown")
         if raster.shape != (rows, columns, bands):
             raise ValueError(
                 f"environment must have shape {(rows, columns, bands)}, got {tuple(raster.shape)}"

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from geocsp.location.dropout import Dropout
+from geocsp.location.networks import check_sizes
 
 
 class _SineLayer(nn.Module):
@@ -52,6 +53,8 @@ class Siren(nn.Module):
         first_frequency: float = 30.0,
     ) -> None:
         super().__init__()
+        check_sizes(hidden=hidden, layers=layers)
+        _check_frequency(first_frequency)
         widths = [in_dim] + [hidden] * layers
         self.hidden = nn.Sequential(
             *(
@@ -96,6 +99,8 @@ class ResidualSiren(nn.Module):
         first_frequency: float = 30.0,
     ) -> None:
         super().__init__()
+        check_sizes(hidden=hidden, layers=blocks)
+        _check_frequency(first_frequency)
         self.input = _SineLayer(in_dim, hidden, first_frequency, dropout, first=True)
         self.blocks = nn.ModuleList(
             nn.Sequential(
@@ -113,6 +118,11 @@ class ResidualSiren(nn.Module):
             x = (x + block(x)) / 2
         embedding: Tensor = self.output(x)
         return embedding
+
+
+def _check_frequency(frequency: float) -> None:
+    if not 0 < frequency < math.inf:
+        raise ValueError(f"first_frequency must be positive and finite, got {frequency}")
 
 
 def _spread(linear: nn.Linear, bound: float) -> None:

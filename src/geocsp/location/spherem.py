@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Unpack
 
 import torch
@@ -42,6 +43,8 @@ class SphereM(RadianScales):
         base_radius: float = 1.0,
         **shared: Unpack[Shared],
     ) -> None:
+        if not 0 < base_radius < math.inf:
+            raise ValueError(f"base_radius must be positive and finite, got {base_radius}")
         super().__init__(
             dim, frequencies=frequencies, min_radius=min_radius, max_radius=max_radius, **shared
         )

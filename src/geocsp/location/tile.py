@@ -42,8 +42,8 @@ class Tile(LocationEncoder):
         cell_dim: int = 64,
         **shared: Unpack[Shared],
     ) -> None:
-        if not degrees > 0:
-            raise ValueError(f"cells must have a size in degrees, got {degrees}")
+        if not 0 < degrees <= 360:
+            raise ValueError(f"cells must be 0 to 360 degrees wide, got {degrees}")
         super().__init__(cell_dim, dim, **shared)
         self.degrees = degrees
         self.resolution_km = degrees * KM_PER_DEGREE

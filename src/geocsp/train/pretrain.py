@@ -38,6 +38,13 @@ class PretrainSettings:
     cosine: bool = False
     negatives: NegativeSampling = NegativeSampling.SPHERE
 
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or self.epochs < 0:
+            raise ValueError(
+                f"need a batch_size of at least 1 and no fewer than 0 epochs, got "
+                f"{self.batch_size} and {self.epochs}"
+            )
+
 
 def pretrain(
     model: GeoModel,
