@@ -139,7 +139,7 @@ def test_an_encoder_without_time_refuses_it(encoder):
 
 
 @pytest.mark.parametrize("name", ["geoclip", "space2vec-theorydiag"])
-@pytest.mark.parametrize("setting", ["head", "blocks", "date_harmonics", "skip"])
+@pytest.mark.parametrize("setting", ["head", "blocks", "legacy_linear_date", "skip"])
 def test_encoders_with_a_network_of_their_own_take_no_other_settings(name, setting):
     with pytest.raises(ValueError, match=f"{name}.*{setting}"):
         geocsp.create("location", name, **{setting: 3})
@@ -174,3 +174,20 @@ def test_nothing_of_no_size_is_built(name, setting):
 def test_networks_of_no_size_are_refused(settings):
     with pytest.raises(ValueError, match=r"need a width|must be positive"):
         geocsp.create("location", "wrap-ffn", dim=4, **settings)
+
+
+@pytest.mark.parametrize("name", geocsp.available("location"))
+def test_every_encoder_takes_time(name):
+    torch.manual_seed(0)
+    encoder = geocsp.create("location", name, dim=16, date_harmonics=2, hour_harmonics=1).eval()
+    noon = torch.tensor([[0.25, 12.0]]).expand(6, 2)
+    later = torch.tensor([[0.75, 12.0]]).expand(6, 2)
+    first, second = encoder(PLACES, noon), encoder(PLACES, later)
+    assert float((first - second).detach().abs().min(dim=0).values.max()) > 0
+    assert float((first - second).detach().abs().max()) > 1e-3
+    turned = encoder(PLACES, noon + torch.tensor([0.75, 12.0]))  # the end of the year and day
+    begun = encoder(PLACES, torch.zeros(6, 2))
+    torch.testing.assert_close(turned, begun, atol=1e-4, rtol=1e-4)
+    first.square().sum().backward()
+    for weight in encoder.parameters():
+        assert weight.grad is not None

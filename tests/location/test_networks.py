@@ -134,3 +134,20 @@ def test_parts_must_be_equal(build):
 )
 def test_activations(name, expected):
     assert float(Activation(name).build()(torch.tensor(-2.0))) == pytest.approx(expected, abs=1e-3)
+
+
+def test_shared_features_join_every_part():
+    torch.manual_seed(0)
+    x = torch.randn(5, 7)
+    capsules = Capsules(7, 4, blocks=2, hidden=6, layers=1, shared=1).eval()
+    expected = sum(
+        capsule(torch.cat([part, x[:, 6:]], dim=1))
+        for capsule, part in zip(capsules.capsules, (x[:, :3], x[:, 3:6]), strict=True)
+    )
+    torch.testing.assert_close(capsules(x), expected)
+    blocks = BlockDiagonal(7, 4, blocks=2, shared=1, activation="relu").eval()
+    joined = [
+        torch.cat([part, x[:, 6:]], dim=1) @ matrix
+        for part, matrix in zip((x[:, :3], x[:, 3:6]), blocks.parts, strict=True)
+    ]
+    torch.testing.assert_close(blocks(x), torch.cat(joined, dim=1).relu())

@@ -35,6 +35,8 @@ class GeoCLIP(LocationEncoder):
         hidden: width of the hidden layers of a perceptron.
         layers: number of its hidden layers.
         dropout: probability of dropping a hidden unit.
+        date_harmonics: waves of the year that every perceptron gets.
+        hour_harmonics: waves of the day that every perceptron gets.
 
     Raises:
         ValueError: no scales, or scales that are not positive.
@@ -54,6 +56,8 @@ class GeoCLIP(LocationEncoder):
         hidden: int = 1024,
         layers: int = 3,
         dropout: float = 0.0,
+        date_harmonics: int = 0,
+        hour_harmonics: int = 0,
     ) -> None:
         if not scales or not all(0 < scale < math.inf for scale in scales):
             raise ValueError(f"scales must be positive and finite, got {list(scales)}")
@@ -64,6 +68,9 @@ class GeoCLIP(LocationEncoder):
             hidden=hidden,
             layers=layers,
             dropout=dropout,
+            shared=2 * (date_harmonics + hour_harmonics),
+            date_harmonics=date_harmonics,
+            hour_harmonics=hour_harmonics,
         )
         self.legacy_float32 = legacy_float32
         map_per_radian = _SCALE / 180 * 2 * math.sqrt(3) / (3 * _A[0])

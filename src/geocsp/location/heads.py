@@ -60,6 +60,7 @@ class HeadSettings(TypedDict, total=False):
     legacy_output: bool
     mix: bool
     first_frequency: float
+    shared: int
 
 
 class Shared(HeadSettings, total=False):

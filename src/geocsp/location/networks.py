@@ -184,6 +184,7 @@ class BlockDiagonal(nn.Module):
         mix: join the parts by a linear layer.
         activation: non-linearity.
         dropout: probability of dropping a unit.
+        shared: how many of the last features are no part, but join every part (time).
 
     Raises:
         ValueError: the sizes are no multiples of ``blocks``.
@@ -198,11 +199,14 @@ class BlockDiagonal(nn.Module):
         mix: bool = False,
         activation: Activation | str = Activation.LEAKY_RELU,
         dropout: float = 0.5,
+        shared: int = 0,
     ) -> None:
         super().__init__()
-        _check_parts(in_dim, blocks)
+        _check_parts(in_dim - shared, blocks)
         _check_parts(dim, blocks)
-        self.parts = nn.Parameter(torch.empty(blocks, in_dim // blocks, dim // blocks))
+        self.shared = shared
+        width = (in_dim - shared) // blocks + shared
+        self.parts = nn.Parameter(torch.empty(blocks, width, dim // blocks))
         nn.init.xavier_uniform_(self.parts)
         self.mix = nn.Linear(dim, dim) if mix else nn.Identity()
         self.dropout = Dropout(dropout)
@@ -210,7 +214,7 @@ class BlockDiagonal(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map ``(N, in_dim)`` to ``(N, dim)``."""
-        parts = features.unflatten(1, (len(self.parts), -1)).transpose(0, 1)
+        parts = torch.stack(_parts(features, len(self.parts), self.shared))
         joined = (parts @ self.parts).transpose(0, 1).flatten(1)
         embedding: Tensor = self.activation(self.dropout(self.mix(joined)))
         return embedding
@@ -228,6 +232,7 @@ class Capsules(nn.Module):
         hidden: width of the hidden layers.
         layers: number of hidden layers.
         dropout: probability of dropping a hidden unit.
+        shared: how many of the last features are no part, but join every part (time).
 
     Raises:
         ValueError: the features do not divide into ``blocks``.
@@ -242,11 +247,13 @@ class Capsules(nn.Module):
         hidden: int = 1024,
         layers: int = 3,
         dropout: float = 0.0,
+        shared: int = 0,
     ) -> None:
         super().__init__()
-        _check_parts(in_dim, blocks)
+        _check_parts(in_dim - shared, blocks)
+        self.shared = shared
         check_sizes(hidden=hidden, layers=layers)
-        widths = [in_dim // blocks] + [hidden] * layers
+        widths = [(in_dim - shared) // blocks + shared] + [hidden] * layers
         self.capsules = nn.ModuleList()
         for _ in range(blocks):
             steps: list[nn.Module] = []
@@ -256,7 +263,7 @@ class Capsules(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map ``(N, in_dim)`` to ``(N, dim)``."""
-        parts = features.chunk(len(self.capsules), dim=1)
+        parts = _parts(features, len(self.capsules), self.shared)
         embedded = [capsule(part) for capsule, part in zip(self.capsules, parts, strict=True)]
         return torch.stack(embedded).sum(0)
 
@@ -269,6 +276,13 @@ class _ReLUDropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         dropped: Tensor = self.dropout(torch.relu(x))
         return dropped
+
+
+def _parts(features: Tensor, blocks: int, shared: int) -> list[Tensor]:
+    """Equal parts of the features, each with the shared last ones: ``blocks`` of ``(N, width)``."""
+    own = features[:, : features.shape[1] - shared]
+    rest = features[:, features.shape[1] - shared :]
+    return [torch.cat([part, rest], dim=1) for part in own.chunk(blocks, dim=1)]
 
 
 def check_sizes(*, hidden: int, layers: int) -> None:

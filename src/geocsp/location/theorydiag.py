@@ -23,6 +23,8 @@ class Space2VecTheoryDiag(Space2VecTheory):
         mix: join the radii by a linear layer.
         activation: non-linearity.
         dropout: probability of dropping a unit.
+        date_harmonics: waves of the year that the matrix of every radius gets.
+        hour_harmonics: waves of the day that the matrix of every radius gets.
 
     Raises:
         ValueError: ``dim`` is no multiple of ``frequencies``.
@@ -40,6 +42,8 @@ class Space2VecTheoryDiag(Space2VecTheory):
         mix: bool = False,
         activation: Activation | str = Activation.LEAKY_RELU,
         dropout: float = 0.5,
+        date_harmonics: int = 0,
+        hour_harmonics: int = 0,
     ) -> None:
         if frequencies is None:
             frequencies = max(count for count in range(1, 17) if dim % count == 0)
@@ -52,4 +56,7 @@ class Space2VecTheoryDiag(Space2VecTheory):
             mix=mix,
             activation=activation,
             dropout=dropout,
+            shared=2 * (date_harmonics + hour_harmonics),
+            date_harmonics=date_harmonics,
+            hour_harmonics=hour_harmonics,
         )
