@@ -593,3 +593,30 @@ def test_random_features_without_any_wave_are_refused(tmp_path):
     p = PARAMS | {"spa_enc_type": "rff"}
     state = tensors(p) | {"spa_enc.dirvec": torch.zeros(2, 4)}
     refusal(saved(tmp_path, content(p, state)))
+
+
+def test_settings_that_a_file_leaves_out_are_those_of_the_released_code(tmp_path):
+    p = PARAMS | {"hidden_dim": 16, "skip_connection": True, "spa_f_act": "leakyrelu"}
+    silent = {k: v for k, v in p.items() if k not in ("skip_connection", "spa_f_act")}
+    equals_the_formula(tmp_path, p, claimed=silent)
+
+
+def test_random_waves_tell_their_own_scale(tmp_path):
+    p = PARAMS | {"spa_enc_type": "rff", "map_range": [-162, -59, 20, 56]}
+    model = equals_the_formula(tmp_path, p)
+    variance = float(model.location.directions.square().mean())
+    wave = 2 * math.pi / math.sqrt(variance) * 180 * 111.195
+    assert model.location.resolution_km == pytest.approx(wave, rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["wrap", "gridcell"])
+def test_a_regression_file_gives_its_encoder_whatever_its_network(kind, tmp_path):
+    state = tensors(PARAMS)
+    params = {k: v for k, v in PARAMS.items() if k not in ("num_classes", "num_users")}
+    if kind == "wrap":
+        params |= {"spa_enc_type": "wrap", "loc_encode": "encode_cos_sin", "use_date_feats": False}
+        state = residual(np.random.default_rng(0), 4, 12) | {
+            "class_emb.weight": drawn(np.random.default_rng(1), 24, 12)
+        }
+    state.pop("user_emb.weight", None)
+    assert isinstance(import_checkpoint(saved(tmp_path, content(params, state))), LocationEncoder)

@@ -165,3 +165,9 @@ def test_the_image_side_of_the_package_is_no_location_encoder(package):
     assert "the file is a Tensor, not a dictionary" in refusal(
         package[1] / "logit_scale_weights.pth"
     )
+
+
+def test_the_scales_are_read_off_the_directions(tmp_path):
+    model = import_checkpoint(saved(tmp_path, tensors()))
+    scales = model.directions.square().mean(dim=(1, 2)).sqrt().tolist()
+    assert model.recipe["settings"]["scales"] == pytest.approx(scales, rel=1e-5)
