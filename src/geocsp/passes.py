@@ -44,8 +44,8 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
     Several threads may be inside for the same parts; the last one out restores them.
     """
-    parts = list(model.modules())
     with _LOCK:
+        parts = [part for part in model.modules() if part.training or part in _EVALUATED]
         for part in parts:
             inside, training = _EVALUATED.get(part, (0, part.training))
             _EVALUATED[part] = inside + 1, training
@@ -55,8 +55,8 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         with _LOCK:
             for part in parts:
-                inside, part_training = _EVALUATED.pop(part)
+                inside, training = _EVALUATED.pop(part)
                 if inside > 1:
-                    _EVALUATED[part] = inside - 1, part_training
+                    _EVALUATED[part] = inside - 1, training
                 else:
-                    part.training = part_training
+                    part.training = training

@@ -42,6 +42,16 @@ def sin_cos(angle: Tensor) -> Tensor:
     return _from_crest((angle / (2 * math.pi)).unsqueeze(-1) + crest)
 
 
+def waves_at(position: Tensor, radii: Tensor) -> Tensor:
+    """Sin and cos of ``(N, C)`` positions at ``(F,)`` radii, interleaved: ``(N, 2 C F)`` float32.
+
+    The same as :func:`sin_cos` of position / radius, in fewer and longer steps.
+    """
+    turns = position.unsqueeze(-1) / (2 * math.pi * radii.unsqueeze(1).expand(-1, 2).flatten())
+    turns += radii.new_tensor([-0.25, 0.0]).repeat(len(radii))
+    return _from_crest(turns).flatten(1)
+
+
 def _from_crest(turns: Tensor) -> Tensor:
     """cos(2 pi turns), overwriting ``turns``."""
     turns -= turns.round()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from geocsp.location.angles import sin_cos
+from geocsp.location.angles import waves_at
 from geocsp.location.scales import RadianScales
 from geocsp.registry import register
 
@@ -22,4 +22,4 @@ class Space2VecGridNorm(RadianScales):
 
     def features(self, lonlat: Tensor) -> Tensor:
         """Return ``(N, 4 F)``: lon then lat, radius by radius, sin then cos."""
-        return sin_cos(lonlat.deg2rad().unsqueeze(-1) / self.radii).flatten(1)
+        return waves_at(lonlat.deg2rad(), self.radii)
