@@ -12,6 +12,7 @@ from geocsp.errors import DataError
 from geocsp.interop.fcnet import read_geo_prior
 from geocsp.interop.parts import Network, Position, assemble, prior_of
 from geocsp.interop.reading import Checkpoint, shown
+from geocsp.location.angles import geometric_radii
 from geocsp.location.base import LocationEncoder
 from geocsp.location.heads import Head
 from geocsp.model import GeoPrior
@@ -114,15 +115,14 @@ def _frequencies(file: Checkpoint, network: Network, per_radius: int) -> int:
 def radii_of(file: Checkpoint, count: int) -> Tensor:
     """The radii r_i of a file with ``count`` frequencies 1 / r_i, in its own order."""
     schedule = file.setting("freq_init", str, "geometric")
-    step = torch.arange(count, dtype=torch.float64)
     if schedule == "nerf":
-        return 1 / (math.pi * 2.0**step)
+        return 1 / (math.pi * 2.0 ** torch.arange(count, dtype=torch.float64))
     if schedule != "geometric":
         raise DataError(f"{file.path}: its {shown(schedule)} frequencies were not saved with it")
     largest, smallest = file.setting("max_radius", float), file.setting("min_radius", float)
     if not 0 < smallest <= largest:
         raise DataError(f"{file.path}: radii from {smallest} to {largest} make no scales")
-    return smallest * (largest / smallest) ** (step / max(1, count - 1))
+    return geometric_radii(count, smallest, largest)
 
 
 def _broken_radii(file: Checkpoint, count: int) -> Tensor:

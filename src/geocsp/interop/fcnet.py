@@ -9,6 +9,7 @@ from geocsp.errors import DataError
 from geocsp.interop.parts import Network, Position, assemble, prior_of, residual
 from geocsp.interop.reading import Checkpoint, shown
 from geocsp.location.heads import Head
+from geocsp.location.sinr import bands_of
 from geocsp.model import GeoPrior
 
 _LOCATIONS = {
@@ -94,10 +95,8 @@ def read_sinr(file: Checkpoint, environment: Tensor | None) -> GeoPrior:
                 f"{file.path} needs {bands} bands of environment, got a raster of shape "
                 f"{tuple(environment.shape)}"
             )
-        if bool(environment.isinf().any()):
-            raise DataError("environment holds infinite numbers; say NaN where it is unknown")
         settings["environment"] = list(environment.shape)
-        buffers["raster"] = environment.float().movedim(-1, 0).nan_to_num(0.0).contiguous()
+        buffers["raster"] = bands_of(environment)
     network = _identity(width) if linear else residual(file)
     encoder = assemble(file, Position("sinr", settings, buffers), network)
     taxa = file.settings.get("class_to_taxa")

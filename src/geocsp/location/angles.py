@@ -7,8 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-KM_PER_RADIAN = 6371.0088
-KM_PER_DEGREE = KM_PER_RADIAN * math.pi / 180
+from geocsp.coords import EARTH_RADIUS_KM
+
+KM_PER_DEGREE = EARTH_RADIUS_KM * math.pi / 180
 
 
 def geometric_radii(count: int, smallest: float, largest: float) -> Tensor:

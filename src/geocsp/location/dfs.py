@@ -7,7 +7,7 @@ from typing import Unpack
 import torch
 from torch import Tensor
 
-from geocsp.location.angles import KM_PER_RADIAN
+from geocsp.coords import EARTH_RADIUS_KM
 from geocsp.location.heads import Shared
 from geocsp.location.scales import ManyScales
 from geocsp.location.spherec import waves
@@ -30,7 +30,7 @@ class SphereDFS(ManyScales):
         **shared: see :class:`geocsp.location.heads.Shared`.
     """
 
-    km_per_unit = KM_PER_RADIAN
+    km_per_unit = EARTH_RADIUS_KM
 
     def __init__(
         self,

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from geocsp.location.angles import KM_PER_RADIAN, arcsine, sine
+from geocsp.coords import EARTH_RADIUS_KM
+from geocsp.location.angles import arcsine, sine
 from geocsp.location.base import LocationEncoder
 from geocsp.location.heads import Head
 from geocsp.registry import register
@@ -74,7 +75,7 @@ class GeoCLIP(LocationEncoder):
         )
         self.legacy_float32 = legacy_float32
         map_per_radian = _SCALE / 180 * 2 * math.sqrt(3) / (3 * _A[0])
-        self.resolution_km = KM_PER_RADIAN / map_per_radian / max(scales)
+        self.resolution_km = EARTH_RADIUS_KM / map_per_radian / max(scales)
         deviation = torch.tensor(list(scales)).view(-1, 1, 1)
         self.register_buffer("directions", torch.randn(len(scales), waves, 2) * deviation)
         self.directions: Tensor

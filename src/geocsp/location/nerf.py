@@ -8,8 +8,8 @@ from typing import Unpack
 import torch
 from torch import Tensor
 
-from geocsp.coords import unit_vectors
-from geocsp.location.angles import KM_PER_RADIAN, sin_cos
+from geocsp.coords import EARTH_RADIUS_KM, unit_vectors
+from geocsp.location.angles import sin_cos
 from geocsp.location.base import LocationEncoder
 from geocsp.location.heads import Shared
 from geocsp.registry import register
@@ -40,7 +40,7 @@ class NeRF(LocationEncoder):
             raise ValueError(f"at most 64 frequencies have exact angles, got {frequencies}")
         super().__init__(6 * frequencies, dim, **shared)
         self.frequencies = frequencies
-        self.resolution_km = 2.0 ** (2 - frequencies) * KM_PER_RADIAN
+        self.resolution_km = 2.0 ** (2 - frequencies) * EARTH_RADIUS_KM
 
     def features(self, lonlat: Tensor) -> Tensor:
         """Return ``(N, 6 F)``: sin x, sin y, sin z, cos x, cos y, cos z, each at F frequencies."""

@@ -7,7 +7,8 @@ from typing import ClassVar, Unpack
 
 from torch import Tensor
 
-from geocsp.location.angles import KM_PER_DEGREE, KM_PER_RADIAN, geometric_radii
+from geocsp.coords import EARTH_RADIUS_KM
+from geocsp.location.angles import KM_PER_DEGREE, geometric_radii
 from geocsp.location.base import LocationEncoder
 from geocsp.location.heads import Shared
 
@@ -78,7 +79,7 @@ class RadianScales(ManyScales):
     """
 
     features_per_radius: ClassVar[int]
-    km_per_unit = KM_PER_RADIAN
+    km_per_unit = EARTH_RADIUS_KM
 
     def __init__(
         self,

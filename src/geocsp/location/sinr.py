@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from geocsp.errors import DataError
 from geocsp.location.angles import KM_PER_DEGREE
 from geocsp.location.base import LocationEncoder
 from geocsp.location.heads import Head, Shared
@@ -66,13 +67,11 @@ class SINR(LocationEncoder):
             ValueError: the shape is not what the encoder was made for, or it holds infinity.
         """
         bands, rows, columns = self.raster.shape
-        if bool(raster.isinf().any()):
-            raise ValueError("environment holds infinite numbers; say NaN where it is unknown")
         if raster.shape != (rows, columns, bands):
             raise ValueError(
                 f"environment must have shape {(rows, columns, bands)}, got {tuple(raster.shape)}"
             )
-        self.raster.copy_(raster.movedim(-1, 0).nan_to_num(0.0))
+        self.raster.copy_(bands_of(raster))
 
     def features(self, lonlat: Tensor) -> Tensor:
         """Return ``(N, 4 + bands)``."""
@@ -85,3 +84,14 @@ class SINR(LocationEncoder):
             )
             parts.append(sampled[0, :, 0].T.to(lonlat.dtype))
         return torch.cat(parts, dim=1)
+
+
+def bands_of(environment: Tensor) -> Tensor:
+    """A raster ``(rows, columns, bands)`` as an encoder keeps it: ``(bands, rows, columns)``.
+
+    Raises:
+        DataError: it holds infinite numbers.
+    """
+    if bool(environment.isinf().any()):
+        raise DataError("environment holds infinite numbers; say NaN where it is unknown")
+    return environment.float().movedim(-1, 0).nan_to_num(0.0).contiguous()
