@@ -7,7 +7,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-_KINDS: dict[str, dict[str, Callable[..., Any]]] = {}
+_KINDS: dict[str, dict[str, Callable[..., Any]]] = {
+    kind: {} for kind in ("image", "layout", "location", "objective", "sampler", "splitter")
+}
 _Component = TypeVar("_Component", bound=Callable[..., Any])
 
 
@@ -15,7 +17,7 @@ def register(kind: str, name: str) -> Callable[[_Component], _Component]:
     """Class decorator that makes a component known as ``name`` among its ``kind``."""
 
     def add(component: _Component) -> _Component:
-        known = _KINDS.setdefault(kind, {})
+        known = _KINDS[kind]
         if name in known:
             raise ValueError(f"{kind} {name!r} is registered twice")
         known[name] = component
@@ -25,7 +27,7 @@ def register(kind: str, name: str) -> Callable[[_Component], _Component]:
 
 
 def available(kind: str) -> list[str]:
-    """Names of all components of a kind: "location", "objective" or "image"."""
+    """Names of all components of a kind: "location", "objective", "image", "layout" and so on."""
     if kind not in _KINDS:
         raise ValueError(f"no components of kind {kind!r}; kinds: {', '.join(sorted(_KINDS))}")
     return sorted(_KINDS[kind])

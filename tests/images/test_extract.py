@@ -8,6 +8,7 @@ import torch
 from geocsp.data import cache as cache_module
 from geocsp.images import ImageEncoder, extract
 from geocsp.images.extract import features_of
+from geocsp.images.framing import Framing
 
 extract_module = sys.modules["geocsp.images.extract"]
 
@@ -17,7 +18,7 @@ class MeanColour(ImageEncoder):
 
     def __init__(self, gain=1.0):
         super().__init__()
-        self.pixels = 8
+        self.framing = Framing(8)
         self.register_buffer("mean", torch.zeros(3))
         self.register_buffer("deviation", torch.ones(3))
         self.register_buffer("gain", torch.tensor(gain))

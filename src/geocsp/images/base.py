@@ -1,4 +1,4 @@
-"""What every image encoder shares: RGB bytes to network input, features without gradient."""
+"""What every image encoder shares: pixels to network input, features without gradient."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from geocsp.errors import DataError
+from geocsp.images.framing import Framing
 
 
 class ImageEncoder(nn.Module):
@@ -19,42 +19,52 @@ class ImageEncoder(nn.Module):
 
     Attributes:
         dim: size of a feature vector.
-        pixels: width and height that :meth:`transform` resizes to.
-        mean: subtracted from the pixels in [0, 255], one value per channel.
+        framing: the square of pixels that the network takes.
+        mean: subtracted from the pixels, one value per channel; in [0, 255] for RGB.
         deviation: what the pixels are then divided by, one value per channel.
     """
 
     dim: int
-    pixels: int
+    framing: Framing
     mean: Tensor
     deviation: Tensor
 
+    @property
+    def pixels(self) -> int:
+        """Width and height of the network input."""
+        return self.framing.pixels
+
     @abstractmethod
     def forward(self, image: Tensor) -> Tensor:
-        """Features of transformed images: ``(B, 3, pixels, pixels)`` to ``(B, dim)``."""
+        """Features of transformed images: ``(B, channels, pixels, pixels)`` to ``(B, dim)``."""
 
     def transform(self, images: Tensor) -> Tensor:
-        """Resize and normalise: ``(B, height, width, 3)`` uint8 to ``(B, 3, pixels, pixels)``.
+        """Frame and normalise: ``(B, height, width, channels)`` to network input.
 
-        Bilinear, antialiased where it shrinks.
+        Args:
+            images: uint8, or where the framing says so, any numbers in the units of ``mean``.
+
+        Returns:
+            ``(B, channels, pixels, pixels)`` float32.
 
         Raises:
-            DataError: not a batch of RGB bytes.
+            DataError: not a batch of images with this encoder's channels.
         """
-        if images.ndim != 4 or images.shape[3] != 3 or images.dtype != torch.uint8:
+        channels, as_bytes = self.framing.channels, self.framing.as_bytes
+        fits = images.ndim == 4 and images.shape[3] == channels
+        if not fits or (as_bytes and images.dtype != torch.uint8):
+            kind = "uint8" if as_bytes else "numbers"
             raise DataError(
-                "images must be (batch, height, width, 3) uint8, got "
+                f"images must be (batch, height, width, {channels}) {kind}, got "
                 f"{tuple(images.shape)} {images.dtype}"
             )
-        planes = images.permute(0, 3, 1, 2).float()
-        size = (self.pixels, self.pixels)
-        if planes.shape[2:] != size:
-            planes = F.interpolate(planes, size, mode="bilinear", antialias=True)
-        return (planes - self.mean.view(3, 1, 1)) / self.deviation.view(3, 1, 1)
+        planes = self.framing.frame(images.permute(0, 3, 1, 2))
+        shape = (channels, 1, 1)
+        return (planes - self.mean.view(shape)) / self.deviation.view(shape)
 
     def fingerprint(self) -> str:
         """Changes whenever the architecture, the transform or a weight changes."""
-        digest = hashlib.sha256(f"{type(self).__qualname__} {self.dim} {self.pixels}".encode())
+        digest = hashlib.sha256(f"{type(self).__qualname__} {self.dim} {self.framing}".encode())
         for name, value in sorted(self.state_dict().items()):
             digest.update(f"\n{name} {tuple(value.shape)} {value.dtype}\n".encode())
             digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from geocsp.data.packaged import PackagedFile
 from geocsp.errors import DataError
 from geocsp.images.base import ImageEncoder
+from geocsp.images.framing import Framing
 from geocsp.registry import register
 
 WEIGHTS = PackagedFile(
@@ -62,7 +63,7 @@ class EfficientNetLite0(ImageEncoder):
 
     def __init__(self, *, pixels: int = 224, pretrained: bool = True) -> None:
         super().__init__()
-        self.pixels = pixels
+        self.framing = Framing(pixels)
         self.stem = _ConvBn(3, 32, kernel=3, stride=2)
         blocks: list[nn.Module] = []
         channels = 32

@@ -1,0 +1,146 @@
+"""Where the images of a table are and how each is opened."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from PIL import Image
+
+from geocsp.errors import DataError
+
+Integers = NDArray[np.int64]
+Raw = bytes | Path | Image.Image | NDArray[Any]
+"""An image before decoding: an encoded file, its path, a picture, or (H, W, C) numbers."""
+
+
+@dataclass(frozen=True)
+class Bands:
+    """Which bands of a raster make the channels, and how their numbers become bytes.
+
+    Attributes:
+        numbers: band numbers from 1, in the order of the channels; None: all of them.
+        low: value that becomes 0; None: numbers stay as they are.
+        high: value that becomes 255.
+    """
+
+    numbers: tuple[int, ...] | None = None
+    low: float | None = None
+    high: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse bands that do not exist and half a range."""
+        if self.numbers is not None and (not self.numbers or min(self.numbers) < 1):
+            raise ValueError(f"bands are numbered from 1, got {self.numbers}")
+        if (self.low is None) != (self.high is None):
+            raise ValueError(f"give both ends of the range or none: {self.low}, {self.high}")
+        if self.low is not None and self.high is not None and not self.low < self.high:
+            raise ValueError(f"the range must rise, got {self.low:g} to {self.high:g}")
+
+
+class Images(ABC):
+    """The images of a table, by row.
+
+    Attributes:
+        names: ``(N,)`` text: what the column ``image`` says; a path, a URL, or a member of a shard.
+        bands: how rasters become channels.
+    """
+
+    names: pa.ChunkedArray
+    bands: Bands
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @abstractmethod
+    def load(self, row: int) -> Raw:
+        """The image of a row, not decoded yet.
+
+        Raises:
+            OSError: it is not there, or cannot be read.
+            DataError: it cannot be used; the message says why.
+        """
+
+    @abstractmethod
+    def stamps(self) -> Sequence[str]:
+        """A text for every row that changes whenever its file does, such as size and time."""
+
+    @abstractmethod
+    def take(self, rows: Integers) -> Self:
+        """The images of some rows."""
+
+
+@dataclass(frozen=True, eq=False)
+class FileImages(Images):
+    """Images that are files: local paths, or URLs of any file system that fsspec knows.
+
+    Attributes:
+        names: ``(N,)`` paths or URLs.
+        folder: what relative paths are relative to; a path or a URL.
+        bands: how rasters become channels.
+    """
+
+    names: pa.ChunkedArray
+    folder: str = ""
+    bands: Bands = Bands()
+
+    def path(self, row: int) -> str:
+        """Full path or URL of a row.
+
+        Raises:
+            DataError: the row names no image.
+        """
+        name = self.names[row].as_py()
+        if not name:
+            raise DataError("names no image")
+        return _join(self.folder, name)
+
+    def load(self, row: int) -> Raw:
+        """Path of a local file, content of a remote one."""
+        path = self.path(row)
+        if not is_url(path):
+            return Path(path)
+        with fsspec.open(path, "rb") as file:
+            content: bytes = file.read()
+        return content
+
+    def stamps(self) -> Sequence[str]:
+        """Size and time of change of every file; "missing" where there is none."""
+        return [self._stamp(row) for row in range(len(self))]
+
+    def _stamp(self, row: int) -> str:
+        try:
+            path = self.path(row)
+            if not is_url(path):
+                status = Path(path).stat()
+                return f"{status.st_size} {status.st_mtime_ns}"
+            system, inner = fsspec.url_to_fs(path)
+            facts = system.info(inner)
+        except (OSError, DataError):
+            return "missing"
+        known = (facts.get(key) for key in ("size", "ETag", "mtime", "LastModified", "updated"))
+        return " ".join(str(value) for value in known if value is not None)
+
+    def take(self, rows: Integers) -> FileImages:
+        """The files of some rows."""
+        return replace(self, names=self.names.take(pa.array(rows)))
+
+
+def is_url(path: str) -> bool:
+    """Whether a text names a place on another file system, such as ``s3://bucket/a.jpg``."""
+    return "://" in path
+
+
+def _join(folder: str, name: str) -> str:
+    if is_url(name) or not folder:
+        return name
+    if is_url(folder):
+        return f"{folder.rstrip('/')}/{name}"
+    return str(Path(folder) / name)
