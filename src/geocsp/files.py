@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 
-def write_atomically(path: Path, content: bytes) -> Path:
+def write_atomically(path: Path, content: bytes | memoryview) -> Path:
     """Write a file so that readers, also after a crash, see all of it or none.
 
     The content goes to a temporary file beside ``path`` that then takes its name.

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from geocsp.data import cache as module
-from geocsp.data.cache import FeatureCache, cache_folder
+from geocsp.data.cache import FeatureCache, Storage, cache_folder
 from geocsp.errors import DataError
 
 
@@ -172,6 +172,7 @@ def test_the_description_states_size_and_facts(store):
         "rows": 10,
         "dim": 3,
         "dtype": "float16",
+        "shard_rows": 4,
         "encoder": "fake",
         "pixels": 7,
     }
@@ -185,3 +186,123 @@ def test_the_cache_folder_is_the_users_unless_the_environment_names_another(monk
     assert cache_folder() == users
     monkeypatch.delenv("GEOCSP_CACHE")
     assert cache_folder() == users
+
+
+def test_bfloat16_keeps_large_values_and_two_digits(tmp_path):
+    store = FeatureCache(tmp_path, rows=3, dim=2, storage=Storage.BFLOAT16)
+    features = torch.tensor([[1e30, -3.14159], [0.0, 65_536.0], [1e-30, 2.0]])
+    store.write(0, features)
+    assert torch.equal(store.read(), features.bfloat16().float())
+    assert np.load(store.folder / "000000.npy").dtype == np.uint16
+    with pytest.raises(DataError, match="image 1 are not finite in bfloat16$"):
+        store.write(0, torch.tensor([[0.0, 0.0], [0.0, float("inf")], [0.0, 0.0]]))
+
+
+def test_beyond_float16_the_error_says_what_to_do(store):
+    with pytest.raises(DataError, match="not finite in float16; store them as bfloat16"):
+        store.write(0, torch.full((4, 3), 1e5))
+
+
+@pytest.mark.parametrize("storage", Storage)
+def test_rows_are_gathered_in_any_order_and_more_than_once(tmp_path, storage):
+    store = FeatureCache(tmp_path, rows=10, dim=3, storage=storage, shard_rows=4)
+    for shard in range(store.shards):
+        store.write(shard, rows_of(store, shard))
+    whole = store.read()
+    for rows in ([9, 0, 4, 4, 3, 7], [], [5], list(range(10))):
+        assert torch.equal(store[torch.tensor(rows, dtype=torch.int64)], whole[rows])
+        assert torch.equal(store[np.array(rows, dtype=np.int64)], whole[rows])
+    assert store.shape == (10, 3)
+    assert len(store) == 10
+
+
+@pytest.mark.parametrize("rows", [[10], [-1], [0, 11]])
+def test_rows_that_are_not_there_are_refused(store, rows):
+    fill(store)
+    with pytest.raises(IndexError, match=r"rows must be in \[0, 10\)"):
+        store[torch.tensor(rows)]
+
+
+def test_unusable_images_are_nan_with_their_reason(store):
+    fill(store)
+    store.write(1, torch.ones(4, 3), {6: "is damaged", 4: "is empty"})
+    assert store.failures() == {4: "is empty", 6: "is damaged"}
+    bad = store.read().isnan()
+    assert bad.any(dim=1).nonzero()[:, 0].tolist() == [4, 6]
+    assert bad.all(dim=1).sum() == 2
+
+
+def test_failures_do_not_hide_other_features_that_are_not_finite(store):
+    features = torch.ones(4, 3)
+    features[2] = torch.nan
+    with pytest.raises(DataError, match="image 6 are not finite"):
+        store.write(1, features, {5: "is damaged"})
+
+
+def test_damaged_failures_are_named(store):
+    fill(store)
+    (store.folder / "000001.failed.json").write_text('{"4":')
+    with pytest.raises(DataError, match=r"000001.failed.json is damaged .*000001.npy and run again"):
+        store.failures()
+
+
+def test_a_shard_is_never_there_without_its_failures(store, monkeypatch):
+    written = []
+    real = module.write_atomically
+
+    def stop_at_the_shard(path, content):
+        written.append(path.name)
+        if path.suffix == ".npy":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(path, content)
+
+    monkeypatch.setattr(module, "write_atomically", stop_at_the_shard)
+    with pytest.raises(DataError, match="No space left"):
+        store.write(0, torch.ones(4, 3), {1: "is damaged"})
+    assert written == ["000000.failed.json", "000000.npy"]
+    assert store.missing() == [0, 1, 2]
+
+
+def test_a_cache_is_opened_from_its_folder_alone(tmp_path):
+    store = FeatureCache(tmp_path / "a", rows=10, dim=3, storage=Storage.BFLOAT16, shard_rows=4)
+    store.describe(encoder="fake")
+    for shard in range(3):
+        store.write(shard, rows_of(store, shard))
+    again = FeatureCache.open(store.folder)
+    assert again == store
+    assert torch.equal(again.read(), store.read())
+    assert again.about()["encoder"] == "fake"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "holds no features: there is no about.json"),
+        ("{", "about.json is damaged"),
+        ("[]", "about.json is damaged"),
+        ('{"rows": 3}', "about.json is damaged"),
+        ('{"rows": 3, "dim": 2, "dtype": "int4", "shard_rows": 4}', "about.json is damaged"),
+    ],
+)
+def test_a_folder_that_is_no_cache_is_one_clear_error(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "about.json").write_text(content)
+    with pytest.raises(DataError, match=message):
+        FeatureCache.open(tmp_path)
+
+
+def test_a_folder_of_another_size_is_refused(store):
+    store.describe()
+    other = FeatureCache(store.folder, rows=11, dim=3)
+    with pytest.raises(DataError, match=r"holds other features \(rows differ\)"):
+        other.about()
+
+
+@pytest.mark.parametrize(
+    ("rows", "shard_rows"),
+    [(1, 1024), (524_288, 1024), (524_289, 2048), (100_000_000, 195_584)],
+)
+def test_there_are_never_more_than_512_shards(tmp_path, rows, shard_rows):
+    store = FeatureCache(tmp_path, rows=rows, dim=1)
+    assert store.shard_rows == shard_rows
+    assert store.shards <= 512

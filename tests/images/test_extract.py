@@ -7,7 +7,7 @@ import torch
 
 from geocsp.data import cache as cache_module
 from geocsp.images import ImageEncoder, extract
-from geocsp.images.extract import features_of
+from geocsp.images.extract import ExtractProgress, features_of
 from geocsp.images.framing import Framing
 
 extract_module = sys.modules["geocsp.images.extract"]
@@ -46,9 +46,8 @@ class Noise:
 
 @pytest.fixture(autouse=True)
 def _small_shards(monkeypatch):
-    for module in (cache_module, extract_module):
-        monkeypatch.setattr(module, "SHARD_ROWS", 10)
-    monkeypatch.setattr(extract_module, "_BATCH", 4)
+    monkeypatch.setattr(cache_module, "SHARD_ROWS", 10)
+    monkeypatch.setattr(extract_module, "BATCH", 4)
 
 
 def test_features_are_those_of_the_encoder_in_half_precision(tmp_path):
@@ -61,12 +60,14 @@ def test_features_are_those_of_the_encoder_in_half_precision(tmp_path):
 
 def test_progress_counts_images_up_to_all(tmp_path):
     seen = []
-    report = lambda done, total: seen.append((done, total))  # noqa: E731
-    extract(MeanColour(), Noise(23), cache=tmp_path, bfloat16=False, on_images=report)
-    assert seen == [(n, 23) for n in (0, 4, 8, 10, 14, 18, 20, 23)]
+    extract(MeanColour(), Noise(23), cache=tmp_path, bfloat16=False, on_progress=seen.append)
+    assert [state.done for state in seen] == [0, 4, 8, 10, 14, 18, 20, 23]
+    assert {state.total for state in seen} == {23}
+    assert seen[0].rate == 0 and all(state.rate > 0 for state in seen[1:])
+    assert all(0 <= state.wait_share <= 1 for state in seen)
     seen.clear()
-    extract(MeanColour(), Noise(23), cache=tmp_path, bfloat16=False, on_images=report)
-    assert seen == [(23, 23)]
+    extract(MeanColour(), Noise(23), cache=tmp_path, bfloat16=False, on_progress=seen.append)
+    assert seen == [ExtractProgress(23, 23)]
 
 
 def test_an_interrupted_run_goes_on_with_the_first_missing_shard(tmp_path):
@@ -78,7 +79,7 @@ def test_an_interrupted_run_goes_on_with_the_first_missing_shard(tmp_path):
         Noise(23),
         cache=tmp_path,
         bfloat16=False,
-        on_images=lambda done, total: seen.append(done),
+        on_progress=lambda state: seen.append(state.done),
     )
     assert seen[0] == 10
     assert encoder.calls == 3 + 1
@@ -102,6 +103,7 @@ def test_the_cache_says_what_it_was_made_from(tmp_path):
         "rows": 23,
         "dim": 3,
         "dtype": "float16",
+        "shard_rows": 10,
         "encoder": "MeanColour",
         "pixels": 8,
         "precision": "float32",

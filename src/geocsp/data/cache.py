@@ -9,19 +9,26 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import platformdirs
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from geocsp.errors import DataError
 from geocsp.files import write_atomically
 
 SHARD_ROWS = 1024
-"""Rows in every shard but the last."""
+"""Rows in a shard of a cache of moderate size."""
+MAX_SHARDS = 512
+"""Larger caches have larger shards, so that all of them can be open at once."""
+ABOUT_FILE = "about.json"
 
 
 def cache_folder() -> Path:
@@ -29,28 +36,105 @@ def cache_folder() -> Path:
     return Path(os.environ.get("GEOCSP_CACHE") or platformdirs.user_cache_dir("geocsp"))
 
 
+class Storage(StrEnum):
+    """The 16-bit numbers on disk."""
+
+    FLOAT16 = "float16"
+    """Three decimal digits, up to 65,504."""
+    BFLOAT16 = "bfloat16"
+    """Two decimal digits, as far as float32 reaches."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type in PyTorch."""
+        return torch.float16 if self is Storage.FLOAT16 else torch.bfloat16
+
+    @property
+    def on_disk(self) -> np.dtype[Any]:
+        """The type in the .npy files; NumPy has no bfloat16, so its bits go as integers."""
+        return np.dtype(np.float16 if self is Storage.FLOAT16 else np.uint16)
+
+
 @dataclass(frozen=True)
 class FeatureCache:
-    """Image features on disk, float16.
+    """Image features on disk.
 
     Attributes:
-        folder: folder of this cache, named by its fingerprint.
+        folder: folder of this cache.
         rows: N, number of images.
         dim: size of a feature vector.
+        storage: numbers on disk.
+        shard_rows: rows in every shard but the last.
     """
 
     folder: Path
     rows: int
     dim: int
+    storage: Storage = Storage.FLOAT16
+    shard_rows: int = 0
+
+    def __post_init__(self) -> None:
+        """Choose the size of the shards where it is left open."""
+        if self.shard_rows < 1:
+            multiple = max(1, -(-self.rows // (SHARD_ROWS * MAX_SHARDS)))
+            object.__setattr__(self, "shard_rows", SHARD_ROWS * multiple)
+
+    @classmethod
+    def open(cls, folder: Path) -> FeatureCache:
+        """The cache in a folder, sized as its ``about.json`` says.
+
+        Raises:
+            DataError: the folder holds no cache.
+        """
+        about = _read_about(folder)
+        if about is None:
+            raise DataError(f"{folder} holds no features: there is no {ABOUT_FILE}")
+        try:
+            rows, dim, shard_rows = (int(about[name]) for name in ("rows", "dim", "shard_rows"))
+            return cls(folder, rows, dim, Storage(about["dtype"]), shard_rows)
+        except (ValueError, KeyError, TypeError) as error:
+            path = folder / ABOUT_FILE
+            raise DataError(f"{path} is damaged: {error!r}; extract the features again") from error
+
+    def about(self) -> dict[str, Any] | None:
+        """What ``about.json`` says, None if it is not there.
+
+        Raises:
+            DataError: it is damaged, or says that the folder holds a cache of another size.
+        """
+        about = _read_about(self.folder)
+        differs = [k for k, v in self._sizes().items() if about is not None and about.get(k) != v]
+        if differs:
+            raise DataError(
+                f"{self.folder} holds other features ({', '.join(differs)} differ); use another "
+                "folder or delete it"
+            )
+        return about
+
+    def _sizes(self) -> dict[str, Any]:
+        return {
+            "rows": self.rows,
+            "dim": self.dim,
+            "dtype": str(self.storage),
+            "shard_rows": self.shard_rows,
+        }
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(N, dim), as of a tensor."""
+        return self.rows, self.dim
 
     @property
     def shards(self) -> int:
         """Number of shards when the cache is complete."""
-        return -(-self.rows // SHARD_ROWS)
+        return -(-self.rows // self.shard_rows)
+
+    def __len__(self) -> int:
+        return self.rows
 
     def span(self, shard: int) -> range:
         """Rows of a shard."""
-        return range(shard * SHARD_ROWS, min((shard + 1) * SHARD_ROWS, self.rows))
+        return range(shard * self.shard_rows, min((shard + 1) * self.shard_rows, self.rows))
 
     def missing(self) -> list[int]:
         """Shards that are not there yet.
@@ -58,39 +142,76 @@ class FeatureCache:
         Raises:
             DataError: a file in the folder has another shape than its name promises.
         """
-        return [shard for shard in range(self.shards) if not self._is_whole(shard)]
+        return [shard for shard in range(self.shards) if self._open(shard) is None]
 
-    def write(self, shard: int, features: Tensor) -> None:
-        """Store the features of one shard, ``(rows of the shard, dim)``.
+    def write(self, shard: int, features: Tensor, failed: dict[int, str] | None = None) -> None:
+        """Store the features of one shard.
+
+        Args:
+            shard: number of the shard.
+            features: ``(rows of the shard, dim)``.
+            failed: rows of the whole cache whose image could not be used, and why; their features
+                are stored as NaN.
 
         Raises:
             DataError: the shape is wrong, a value is not finite, or the disk is full.
         """
-        if features.shape != (len(self.span(shard)), self.dim):
+        span = self.span(shard)
+        if features.shape != (len(span), self.dim):
             raise DataError(f"shard {shard} is {tuple(features.shape)}, not as planned")
-        half = features.detach().half()
-        if not bool(half.isfinite().all()):
-            row = int((~half.isfinite().all(dim=1)).nonzero()[0]) + self.span(shard).start
-            raise DataError(f"the features of image {row} are not finite in float16")
+        reasons = failed or {}
+        short = features.detach().cpu().to(self.storage.dtype, copy=bool(reasons))
+        short[[row - span.start for row in reasons]] = torch.nan
+        finite = short.isfinite().all(dim=1)
+        bad = [
+            row for row in ((~finite).nonzero()[:, 0] + span.start).tolist() if row not in reasons
+        ]
+        if bad:
+            hint = "; store them as bfloat16" if self.storage is Storage.FLOAT16 else ""
+            raise DataError(
+                f"the features of image {bad[0]} are not finite in {self.storage}{hint}"
+            )
+        if reasons:  # first, so that a shard is never there without its failures
+            text = json.dumps(
+                {str(row): reason for row, reason in sorted(reasons.items())}, indent=1
+            )
+            self._store(self._failures_path(shard), text.encode())
         buffer = BytesIO()
-        np.save(buffer, half.numpy())
-        self._store(self._path(shard), buffer.getvalue())
+        np.save(buffer, short.view(torch.uint16).numpy().view(self.storage.on_disk))
+        self._store(self._path(shard), buffer.getbuffer())
 
-    def describe(self, **facts: str | int | float) -> None:
-        """Write ``about.json``: what the features were made from.
+    def describe(self, **facts: Any) -> None:
+        """Write ``about.json``: sizes, and what the features were made from.
 
         Raises:
             DataError: the folder cannot be written to, or the disk is full.
         """
-        about = {"rows": self.rows, "dim": self.dim, "dtype": "float16"} | facts
-        self._store(self.folder / "about.json", json.dumps(about, indent=2).encode())
+        self._store(self.folder / ABOUT_FILE, json.dumps(self._sizes() | facts, indent=2).encode())
 
-    def _store(self, path: Path, content: bytes) -> None:
+    def _store(self, path: Path, content: bytes | memoryview) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_atomically(path, content)
         except OSError as error:
             raise DataError(f"cannot write features to {self.folder}: {error.strerror}") from error
+
+    def failures(self) -> dict[int, str]:
+        """Rows of the shards written so far whose image could not be used, and why.
+
+        Raises:
+            DataError: a list of failures is damaged.
+        """
+        found: dict[int, str] = {}
+        for path in sorted(self.folder.glob("*.failed.json")):
+            try:
+                listed = json.loads(path.read_text(encoding="utf-8"))
+                found |= {int(row): str(reason) for row, reason in listed.items()}
+            except (OSError, ValueError, AttributeError) as error:
+                shard = path.name.partition(".")[0]
+                raise DataError(
+                    f"{path} is damaged ({error}); delete it and {shard}.npy and run again"
+                ) from error
+        return found
 
     def read(self) -> Tensor:
         """All features, ``(N, dim)`` float32.
@@ -98,26 +219,93 @@ class FeatureCache:
         Raises:
             DataError: the cache is not complete.
         """
-        if missing := self.missing():
-            raise DataError(f"{self.folder} lacks {len(missing)} of {self.shards} shards")
         features = torch.empty(self.rows, self.dim)
-        for shard in range(self.shards):
+        for shard, stored in enumerate(self._maps):
             span = self.span(shard)
-            half = np.load(self._path(shard), mmap_mode="c", allow_pickle=False)
-            features[span.start : span.stop] = torch.from_numpy(half)
+            features[span.start : span.stop] = self._numbers(stored)
         return features
+
+    def __getitem__(self, rows: Tensor | NDArray[np.int64]) -> Tensor:
+        """Features of some rows in any order, ``(n, dim)`` float32.
+
+        Raises:
+            IndexError: there is no such row.
+            DataError: the cache is not complete.
+        """
+        wanted = torch.as_tensor(rows, dtype=torch.int64)
+        order = wanted.argsort()
+        features = self.gather(wanted[order])
+        back = torch.empty_like(order)
+        back[order] = torch.arange(len(order))
+        return features[back]
+
+    def gather(self, rows: Tensor, out: Tensor | None = None) -> Tensor:
+        """Features of rows in rising order, ``(n, dim)`` float32.
+
+        Args:
+            rows: ``(n,)`` int64, rising; the same row may come again.
+            out: ``(n, dim)`` float32 to fill. Fresh memory costs as much as reading.
+
+        Raises:
+            IndexError: there is no such row.
+            DataError: the cache is not complete.
+        """
+        wanted = rows.numpy()
+        if len(wanted) and not 0 <= wanted[0] <= wanted[-1] < self.rows:
+            raise IndexError(f"rows must be in [0, {self.rows}), got {wanted[0]} to {wanted[-1]}")
+        bounds = np.searchsorted(wanted, np.arange(self.shards + 1) * self.shard_rows)
+        stored = np.empty((len(wanted), self.dim), dtype=self.storage.on_disk)
+        for shard in np.flatnonzero(np.diff(bounds)).tolist():
+            first, last = bounds[shard], bounds[shard + 1]
+            local = wanted[first:last] - shard * self.shard_rows
+            # "clip" skips a buffer; the rows are known to be within the shard.
+            self._maps[shard].take(local, axis=0, out=stored[first:last], mode="clip")
+        out = torch.empty(len(wanted), self.dim) if out is None else out
+        return out.copy_(self._numbers(stored))
+
+    def _numbers(self, stored: NDArray[Any]) -> Tensor:
+        """What the bits of a shard mean."""
+        return torch.from_numpy(stored.view(np.int16)).view(self.storage.dtype)
+
+    @cached_property
+    def _maps(self) -> list[NDArray[Any]]:
+        """Memory maps of all shards, copy on write."""
+        maps = [self._open(shard) for shard in range(self.shards)]
+        complete = [stored for stored in maps if stored is not None]
+        if len(complete) < self.shards:
+            lacking = self.shards - len(complete)
+            raise DataError(f"{self.folder} lacks {lacking} of {self.shards} shards")
+        return complete
 
     def _path(self, shard: int) -> Path:
         return self.folder / f"{shard:06d}.npy"
 
-    def _is_whole(self, shard: int) -> bool:
+    def _failures_path(self, shard: int) -> Path:
+        return self.folder / f"{shard:06d}.failed.json"
+
+    def _open(self, shard: int) -> NDArray[Any] | None:
+        """Memory map of a shard, None if it is not there."""
         path = self._path(shard)
         if not path.is_file():
-            return False
+            return None
         try:
-            stored = np.load(path, mmap_mode="r", allow_pickle=False)
+            stored: NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)
         except (ValueError, EOFError, OSError) as error:
             raise DataError(f"{path} is damaged ({error}); delete it and run again") from error
-        if stored.shape != (len(self.span(shard)), self.dim) or stored.dtype != np.float16:
+        expected = (len(self.span(shard)), self.dim)
+        if stored.shape != expected or stored.dtype != self.storage.on_disk:
             raise DataError(f"{path} is not a shard of this cache; delete it and run again")
-        return True
+        return stored
+
+
+def _read_about(folder: Path) -> dict[str, Any] | None:
+    path = folder / ABOUT_FILE
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is damaged ({error}); delete {folder} and run again") from error
+    if not isinstance(about, dict):
+        raise DataError(f"{path} is damaged; delete {folder} and run again")
+    return about

@@ -46,7 +46,7 @@ from geocsp.demo.work import (
 from geocsp.errors import DataError, MissingExtraError
 from geocsp.files import write_atomically
 from geocsp.images import EfficientNetLite0, extract
-from geocsp.images.extract import has_bfloat16
+from geocsp.images.extract import ExtractProgress, has_bfloat16
 
 RESULTS_FILE = "results.json"
 
@@ -228,10 +228,10 @@ def _facts(workspace: Workspace, progress: Progress) -> dict[str, Any]:
     encoder = EfficientNetLite0(pixels=settings.pixels)
     task = progress.add_task("image features", total=len(data))
 
-    def show(done: int, total: int) -> None:
-        progress.update(task, completed=done, total=total)
+    def show(state: ExtractProgress) -> None:
+        progress.update(task, completed=state.done, total=state.total)
 
-    extract(encoder, data, cache=workspace.features, on_images=show)
+    extract(encoder, data, cache=workspace.features, on_progress=show)
     splits = {fold: data.split(fold, VALIDATION_FOLD) for fold in settings.test_folds}
     sizes = {
         str(fold): {

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geocsp.data.cache import SHARD_ROWS, FeatureCache, cache_folder
+from geocsp.data.cache import FeatureCache, Storage, cache_folder
+from geocsp.errors import DataError
 from geocsp.images.base import ImageEncoder
 
-_BATCH = 256
+Integers = NDArray[np.int64]
+BATCH = 256
+"""Images that go through the encoder together."""
+_BATCHES_AHEAD = 2
 
 
 class ImageSource(Protocol):
@@ -28,9 +37,56 @@ class ImageSource(Protocol):
 
     def __len__(self) -> int: ...
 
-    def images(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Images of some rows, ``(n, height, width, 3)`` uint8."""
+    def images(self, rows: Integers) -> NDArray[Any]:
+        """Images of some rows, ``(n, height, width, channels)``."""
         ...
+
+
+class Loaded(NamedTuple):
+    """A batch of images.
+
+    Attributes:
+        images: ``(n, height, width, channels)``; anything where the image could not be used.
+        failed: rows whose image could not be used, and why.
+    """
+
+    images: NDArray[Any]
+    failed: dict[int, str]
+
+
+@runtime_checkable
+class FallibleSource(Protocol):
+    """A data set some of whose images may turn out to be unusable."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever an image changes."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def load(self, rows: Integers) -> Loaded:
+        """Images of some rows, with what is wrong with the others."""
+        ...
+
+
+@dataclass(frozen=True)
+class ExtractProgress:
+    """How far an extraction is.
+
+    Attributes:
+        done: images done, those found in the cache included.
+        total: all images.
+        failed: images that could not be used so far.
+        rate: images per second of this run, 0 before the first batch.
+        wait_share: share of the time in which the encoder waited for images.
+    """
+
+    done: int
+    total: int
+    failed: int = 0
+    rate: float = 0.0
+    wait_share: float = 0.0
 
 
 def extract(
@@ -39,7 +95,7 @@ def extract(
     *,
     cache: Path | None = None,
     bfloat16: bool | None = None,
-    on_images: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[ExtractProgress], None] | None = None,
 ) -> Tensor:
     """Features of every image of ``source``, from the cache as far as they are there.
 
@@ -51,7 +107,7 @@ def extract(
         source: the images.
         cache: folder of all feature caches; by default under :func:`cache_folder`.
         bfloat16: compute in bfloat16; by default where the CPU has instructions for it.
-        on_images: called with (done, all) rows after every batch, first with what is cached.
+        on_progress: called after every batch, first with what is cached.
 
     Returns:
         ``(N, dim)`` float32, exactly as a cached read would give them.
@@ -59,43 +115,200 @@ def extract(
     Raises:
         DataError: a damaged cache, a full disk, features that are not finite.
     """
-    fast = has_bfloat16() if bfloat16 is None else bfloat16
-    precision = "bfloat16" if fast else "float32"
-    encoder_fingerprint = encoder.fingerprint()
-    key = f"{encoder_fingerprint} {source.fingerprint} {precision}"
-    name = hashlib.sha256(key.encode()).hexdigest()[:24]
-    store = FeatureCache((cache or cache_folder() / "features") / name, len(source), encoder.dim)
-    missing = store.missing()
-    done = len(source) - sum(len(store.span(shard)) for shard in missing)
-    report = on_images or (lambda done, total: None)
-    report(done, len(source))
-    if missing:
-        store.describe(
-            encoder=type(encoder).__name__,
-            pixels=encoder.pixels,
-            precision=precision,
-            encoder_fingerprint=encoder_fingerprint,
-            data_fingerprint=source.fingerprint,
+    plan = ExtractionPlan.make(encoder, source, cache=cache, bfloat16=bfloat16)
+    plan.run(encoder, source, on_progress=on_progress)
+    return plan.store.read()
+
+
+@dataclass(frozen=True)
+class ExtractionPlan:
+    """Which features go where, computed how.
+
+    Attributes:
+        store: the cache to fill.
+        bfloat16: compute in bfloat16.
+        encoder_fingerprint: what the features depend on in the encoder.
+        data_fingerprint: what they depend on in the data.
+    """
+
+    store: FeatureCache
+    bfloat16: bool
+    encoder_fingerprint: str
+    data_fingerprint: str
+
+    @classmethod
+    def make(
+        cls,
+        encoder: ImageEncoder,
+        source: ImageSource | FallibleSource,
+        *,
+        cache: Path | None = None,
+        folder: Path | None = None,
+        bfloat16: bool | None = None,
+        storage: Storage = Storage.FLOAT16,
+    ) -> ExtractionPlan:
+        """Plan to fill ``folder``, or one in ``cache`` named by all that the features depend on."""
+        fast = has_bfloat16() if bfloat16 is None else bfloat16
+        encoder_key, data_key = encoder.fingerprint(), source.fingerprint
+        if folder is None:
+            key = f"{encoder_key} {data_key} {fast} {storage}"
+            name = hashlib.sha256(key.encode()).hexdigest()[:24]
+            folder = (cache or cache_folder() / "features") / name
+        store = FeatureCache(folder, len(source), encoder.dim, storage)
+        return cls(store, fast, encoder_key, data_key)
+
+    def run(
+        self,
+        encoder: ImageEncoder,
+        source: ImageSource | FallibleSource,
+        *,
+        on_progress: Callable[[ExtractProgress], None] | None = None,
+    ) -> None:
+        """Fill what is missing in the cache.
+
+        Raises:
+            DataError: a damaged cache, a full disk, features that are not finite.
+        """
+        missing = self.start(encoder)
+        self.fill(missing, encoder, source, Meter(self.store, missing, on_progress))
+
+    def start(self, encoder: ImageEncoder) -> list[int]:
+        """Describe the cache if it is new; the shards that are missing.
+
+        Raises:
+            DataError: the folder holds other features, damaged ones, or cannot be written to.
+        """
+        keys = {
+            "precision": "bfloat16" if self.bfloat16 else "float32",
+            "encoder_fingerprint": self.encoder_fingerprint,
+            "data_fingerprint": self.data_fingerprint,
+        }
+        known = self.store.about()
+        if known is None:
+            facts = {"encoder": type(encoder).__name__, "pixels": encoder.pixels}
+            self.store.describe(**facts, **keys)
+        else:
+            changed = [name for name, value in keys.items() if known.get(name) != value]
+            if changed:
+                raise DataError(
+                    f"{self.store.folder} holds other features ({', '.join(changed)} differ); use "
+                    "another folder or delete it"
+                )
+        return self.store.missing()
+
+    def fill(
+        self,
+        shards: Sequence[int],
+        encoder: ImageEncoder,
+        source: ImageSource | FallibleSource,
+        meter: Meter | None = None,
+    ) -> None:
+        """Compute and store some shards, loading ahead while the encoder works.
+
+        Raises:
+            DataError: a full disk, features that are not finite.
+        """
+        parts: list[Tensor] = []
+        failed: dict[int, str] = {}
+        for (shard, rows), loaded, waited in _ahead(source, self._batches(shards)):
+            features = features_of(encoder, loaded.images, bfloat16=self.bfloat16)
+            parts.append(features.to(self.store.storage.dtype))
+            failed |= loaded.failed
+            if rows[-1] == self.store.span(shard)[-1]:
+                self.store.write(shard, torch.cat(parts), failed)
+                parts, failed = [], {}
+            if meter:
+                meter.advance(len(rows), len(loaded.failed), waited)
+
+    def _batches(self, shards: Sequence[int]) -> Iterator[tuple[int, Integers]]:
+        """Shard and rows of every batch; no batch is in two shards."""
+        for shard in shards:
+            span = np.array(self.store.span(shard), dtype=np.int64)
+            for rows in np.split(span, range(BATCH, len(span), BATCH)):
+                yield shard, rows
+
+
+class Meter:
+    """Counts images and seconds, and reports them.
+
+    Args:
+        store: the cache that is filled.
+        missing: shards that are to be filled.
+        report: called at once, and whenever it advances.
+    """
+
+    def __init__(
+        self,
+        store: FeatureCache,
+        missing: list[int],
+        report: Callable[[ExtractProgress], None] | None,
+    ) -> None:
+        self.total = len(store)
+        self.done = self.total - sum(len(store.span(shard)) for shard in missing)
+        self.failed = len(store.failures())
+        self.first, self.waited, self.start = self.done, 0.0, time.perf_counter()
+        self.report = report or (lambda progress: None)
+        self.report(ExtractProgress(self.done, self.total, self.failed))
+
+    def advance(self, images: int, failed: int, waited: float) -> None:
+        """Count a batch: its images, the unusable ones, seconds spent waiting for it."""
+        self.done += images
+        self.failed += failed
+        self.waited += waited
+        seconds = max(time.perf_counter() - self.start, 1e-9)
+        rate = (self.done - self.first) / seconds
+        self.report(
+            ExtractProgress(self.done, self.total, self.failed, rate, self.waited / seconds)
         )
-    for shard in missing:
-        parts = []
-        for rows in np.split(np.array(store.span(shard)), range(_BATCH, SHARD_ROWS, _BATCH)):
-            if len(rows):
-                parts.append(features_of(encoder, source.images(rows), bfloat16=fast))
-                done += len(rows)
-                report(done, len(source))
-        store.write(shard, torch.cat(parts))
-    return store.read()
+
+
+_Batch = tuple[int, Integers]
+
+
+def _ahead(
+    source: ImageSource | FallibleSource, batches: Iterator[_Batch]
+) -> Iterator[tuple[_Batch, Loaded, float]]:
+    """Each batch with its images and the seconds spent waiting for them, loaded ahead."""
+    with ThreadPoolExecutor(1, "geocsp-images") as pool:
+        queue: deque[tuple[_Batch, Future[Loaded]]] = deque()
+
+        def load_next() -> None:
+            for batch in islice(batches, 1):
+                queue.append((batch, pool.submit(_load, source, batch[1])))
+
+        try:
+            for _ in range(_BATCHES_AHEAD):
+                load_next()
+            while queue:
+                batch, future = queue.popleft()
+                start = time.perf_counter()
+                loaded = future.result()
+                waited = time.perf_counter() - start
+                load_next()
+                yield batch, loaded, waited
+        finally:
+            for _, future in queue:
+                future.cancel()
+
+
+def _load(source: ImageSource | FallibleSource, rows: Integers) -> Loaded:
+    if isinstance(source, FallibleSource):
+        return source.load(rows)
+    return Loaded(source.images(rows), {})
 
 
 @torch.inference_mode()
-def features_of(encoder: ImageEncoder, images: NDArray[np.uint8], *, bfloat16: bool) -> Tensor:
-    """Features of a batch of RGB images: ``(n, height, width, 3)`` uint8 to ``(n, dim)``."""
-    image = encoder.transform(torch.from_numpy(images))
+def features_of(encoder: ImageEncoder, images: NDArray[Any], *, bfloat16: bool) -> Tensor:
+    """Features of a batch of images: ``(n, height, width, channels)`` to ``(n, dim)`` float32.
+
+    Computed where the encoder is, returned on the CPU.
+    """
+    device = encoder.mean.device
+    image = encoder.transform(torch.from_numpy(images).to(device))
     image = image.contiguous(memory_format=torch.channels_last)
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16):
         features: Tensor = encoder(image)
-    return features.float()
+    return features.float().cpu()
 
 
 def has_bfloat16() -> bool:
