@@ -6,6 +6,7 @@ import torch
 from pydantic import TypeAdapter
 
 from geocsp.coords import sample_sphere
+from geocsp.errors import DataError
 from geocsp.objectives import NegativeSampling
 from geocsp.presets import BEST, PAPER, PRESETS, RELEASE, Preset
 
@@ -118,3 +119,15 @@ def test_ours_leaves_out_random_places_and_dropout_views():
     assert 0 < BEST.finetune.location_rate < 1
     assert BEST.standardise
     assert BEST.aligned_image
+
+
+def test_the_release_shows_at_most_100_images_of_a_class_and_the_others_show_all():
+    lonlat = torch.rand(500, 2)
+    labels = torch.arange(500) % 3
+    sampler = RELEASE.build_sampler(lonlat, labels, seed=0)
+    shown = sampler.order(torch.Generator().manual_seed(0))
+    assert torch.bincount(labels[shown]).tolist() == [100, 100, 100]
+    for preset in (PAPER, BEST):
+        assert len(preset.build_sampler(lonlat, None, seed=0)) == 500
+    with pytest.raises(DataError, match="label"):
+        RELEASE.build_sampler(lonlat, None, seed=0)

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from numpy.typing import ArrayLike
 
+from geocsp.data.samplers import Sampler
 from geocsp.location.base import LocationEncoder
 from geocsp.location.networks import Activation
 from geocsp.model import GeoModel, GeoPrior
@@ -33,6 +35,7 @@ class Preset:
         objective: pre-training objective, None for supervised training alone.
         pretrain: length, rates and negatives of pre-training.
         finetune: length, rates and negatives of fine-tuning.
+        sampler: which images an epoch of pre-training shows; None: all of them.
         temperature: start of the learnable temperature, used if the objective learns one.
         standardise: pre-train on standardised image features.
         aligned_image: train the image head on the pre-trained image embedding, which the places
@@ -43,6 +46,7 @@ class Preset:
     objective: Component | None
     pretrain: PretrainSettings
     finetune: FinetuneSettings
+    sampler: Component | None = None
     temperature: float = 0.07
     standardise: bool = False
     aligned_image: bool = False
@@ -77,6 +81,16 @@ class Preset:
                 "objective", self.objective.name, **self.objective.settings
             )
         return objective
+
+    def build_sampler(self, lonlat: ArrayLike, labels: ArrayLike | None, seed: int) -> Sampler:
+        """The sampler, fitted to ``(N, 2)`` places and, if it looks at them, ``(N,)`` labels.
+
+        Raises:
+            DataError: what the sampler goes by is missing or out of range.
+        """
+        component = self.sampler or Component("uniform")
+        sampler: Sampler = create("sampler", component.name, seed=seed, **component.settings)
+        return sampler.fit(lonlat, labels)
 
     def build_prior(
         self, classes: tuple[str, ...], seed: int, pretrained: GeoModel | None = None
@@ -131,9 +145,11 @@ RELEASE = Preset(
         decay=0.98,
         negatives=NegativeSampling.LEGACY_DISC,
     ),
+    sampler=Component("balanced", {"per_class": 100}),
 )
 """iNat2018 as the released scripts run it: temperature 20 in the batch, smallest radius 0.1
-degrees, negatives on a disc."""
+degrees, negatives on a disc, and at most 100 images of each class in an epoch, for which the
+pre-training "without labels" looks at the labels of all training images."""
 
 BEST = Preset(
     location=_grid(frequencies=16, min_radius=5.0),

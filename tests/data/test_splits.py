@@ -49,7 +49,9 @@ def test_blocks_work_as_scikit_learn_splitter():
 
 @pytest.mark.parametrize("settings", [{"degrees": 0}, {"folds": 1}])
 def test_senseless_blocks_are_refused(settings):
-    with pytest.raises(DataError, match="block degrees > 0"):
+    with pytest.raises(
+        DataError, match="blocks of at least 1e-06 degrees and at least 2 folds, got"
+    ):
         SpatialBlocks(**settings)
 
 
@@ -72,6 +74,23 @@ def test_overlap_equals_the_slow_comparison_of_all_pairs():
 def test_few_shot_per_class_takes_what_there_is():
     labels = np.repeat([0, 1, 2], [10, 2, 1])
     assert np.bincount(labels[few_shot(labels, per_class=3, seed=0)]).tolist() == [3, 2, 1]
+
+
+def test_few_shot_leaves_out_rows_without_a_label():
+    labels = np.array([-1, 2, -1, 0, -2, 2])
+    assert few_shot(labels, ratio=1.0, seed=0).tolist() == [1, 3, 5]
+    assert few_shot(labels[:0], ratio=1.0, seed=0).tolist() == []
+    assert few_shot(np.full(9, -1), per_class=2, seed=0).tolist() == []
+
+
+def test_few_shot_equals_the_slow_search_class_by_class():
+    labels = np.random.default_rng(2).integers(-1, 40, size=3000)
+    generator = np.random.default_rng(7)
+    slow = []
+    for label in range(40):
+        rows = generator.permutation(np.flatnonzero(labels == label))
+        slow += rows[: round(len(rows) * 0.3)].tolist()
+    assert few_shot(labels, ratio=0.3, seed=7).tolist() == sorted(slow)
 
 
 def test_few_shot_subsets_of_a_seed_are_nested_and_differ_between_seeds():
@@ -230,7 +249,7 @@ def test_a_fold_that_does_not_exist_is_refused(data, fold):
 
 
 def test_a_place_that_is_not_finite_has_no_fold():
-    with pytest.raises(DataError, match="row 1 are not finite"):
+    with pytest.raises(DataError, match=r"row 1 is \(lon nan, lat 1\): coordinates must be finite"):
         SpatialBlocks().fold_of(np.array([[0.0, 0.0], [np.nan, 1.0]]))
 
 

@@ -6,6 +6,7 @@ import torch
 import geocsp
 from geocsp import GeoModel, PretrainSettings, pretrain
 from geocsp.coords import sample_sphere, unit_vectors
+from geocsp.data.samplers import Balanced, Geographic, Uniform
 from geocsp.errors import DataError
 from geocsp.objectives import CspMc, CspNce, MeanSquaredError, NegativeSampling, Objective
 from geocsp.train.pretrain import make_views
@@ -190,9 +191,9 @@ class Recorder(Objective):
         return {"loss": 0 * views.location.sum() + len(self.views)}
 
 
-def record(trained, settings, features=FEATURES):
+def record(trained, settings, features=FEATURES, sampler=None):
     recorder = Recorder()
-    history = pretrain(trained, recorder, features, PLACES, settings, seed=0)
+    history = pretrain(trained, recorder, features, PLACES, settings, seed=0, sampler=sampler)
     return recorder.views, history
 
 
@@ -329,3 +330,45 @@ def test_images_find_their_season_where_all_places_are_one():
 def test_a_step_needs_an_image():
     with pytest.raises(ValueError, match="batch_size of at least 1"):
         PretrainSettings(batch_size=0)
+
+
+def test_without_a_sampler_all_rows_are_shown_in_the_order_of_the_seed():
+    order = torch.randperm(300, generator=torch.Generator().manual_seed(0))
+    seen, _ = record(model(), PretrainSettings(epochs=1, batch_size=100))
+    assert torch.equal(torch.cat([v.lonlat for v in seen]), PLACES[order])
+    trained = [model() for _ in range(2)]
+    for one, sampler in zip(trained, (None, Uniform(seed=8).fit(PLACES)), strict=True):
+        pretrain(one, CspMc(), FEATURES, PLACES, SETTINGS, seed=0, sampler=sampler)
+    assert torch.equal(weights(trained[0]), weights(trained[1]))
+
+
+def test_a_sampler_says_what_an_epoch_shows():
+    labels = torch.arange(300) % 3
+    sampler = Balanced(per_class=20).fit(PLACES, labels)
+    seen, history = record(model(), PretrainSettings(epochs=2, batch_size=25), FEATURES, sampler)
+    assert [len(v.lonlat) for v in seen] == [25, 25] * 2
+    label_of = dict(zip(map(tuple, PLACES.tolist()), labels.tolist(), strict=True))
+    shown = [tuple(place) for v in seen[:2] for place in v.lonlat.tolist()]
+    assert len(set(shown)) == 50
+    assert max(sum(label_of[place] == n for place in shown) for n in range(3)) <= 20
+    assert [epoch["loss"] for epoch in history] == pytest.approx([1.5, 3.5])
+    seen, _ = record(
+        model(),
+        PretrainSettings(epochs=1, batch_size=1000),
+        FEATURES,
+        Geographic(strength=1, nside=2).fit(PLACES),
+    )
+    assert [len(v.lonlat) for v in seen] == [48]
+
+
+@pytest.mark.parametrize(
+    ("sampler", "message"),
+    [
+        (Uniform(), r"fitted to the 300 images .*: Uniform\(seed=0\) is fitted to 0 and shows 0"),
+        (Uniform().fit(PLACES[:299]), "is fitted to 299 and shows 299"),
+        (Geographic(1.0).fit(torch.zeros(300, 2)), "is fitted to 300 and shows 1"),
+    ],
+)
+def test_a_sampler_has_to_fit(sampler, message):
+    with pytest.raises(DataError, match=message):
+        pretrain(model(), CspMc(), FEATURES, PLACES, SETTINGS, seed=0, sampler=sampler)

@@ -2,77 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from geocsp.data.splitters.base import Integers
+from geocsp.data.splitters.blocks import SpatialBlocks
 from geocsp.errors import DataError
 
-Integers = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class SpatialBlocks:
-    """Square blocks of longitude and latitude, each hashed into one of several folds.
-
-    A splitter in the sense of scikit-learn: pass it as ``cv``, with lon/lat as X. A block's fold
-    depends on its place and the seed alone, so points added later fall into the same folds.
-
-    Attributes:
-        degrees: width and height of a block.
-        folds: number of folds.
-        seed: another seed hashes the blocks into other folds.
-    """
-
-    degrees: float = 5.0
-    folds: int = 5
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.degrees <= 0 or self.folds < 2:
-            raise DataError(
-                f"need block degrees > 0 and at least 2 folds, got {self.degrees:g}, {self.folds}"
-            )
-
-    def fold_of(self, lonlat: NDArray[np.floating[Any]]) -> Integers:
-        """Fold of each of ``(N, 2)`` degrees: ``(N,)`` in [0, folds).
-
-        Longitudes 180 and -180 are one place; the North Pole belongs to the blocks below it.
-
-        Raises:
-            DataError: a coordinate is not finite.
-        """
-        finite = np.isfinite(lonlat).all(axis=1)
-        if not finite.all():
-            raise DataError(f"coordinates of row {int(np.argmin(finite))} are not finite")
-        cells = np.floor((lonlat + np.array([180.0, 90.0])) / self.degrees).astype(np.int64)
-        cells[:, 0] %= math.ceil(360.0 / self.degrees)
-        cells[:, 1] = np.minimum(cells[:, 1], math.ceil(180.0 / self.degrees) - 1)
-        blocks, member = np.unique(cells, axis=0, return_inverse=True)
-        fold = np.array([self._hash(*block) % self.folds for block in blocks.tolist()])
-        return fold.astype(np.int64)[member.reshape(-1)]
-
-    def _hash(self, column: int, row: int) -> int:
-        key = f"{self.seed} {column} {row}".encode()
-        return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big")
-
-    def split(
-        self, X: NDArray[np.floating[Any]], y: object = None, groups: object = None
-    ) -> Iterator[tuple[Integers, Integers]]:
-        """Train and test rows of every fold; ``X`` is ``(N, 2)`` degrees, the rest is not used."""
-        fold = self.fold_of(X)
-        for number in range(self.folds):
-            yield np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-
-    def get_n_splits(self, X: object = None, y: object = None, groups: object = None) -> int:
-        """How many splits there are."""
-        return self.folds
+__all__ = ["SpatialBlocks", "Split", "block_split", "few_shot", "overlapping"]
 
 
 def overlapping(corners: Integers, others: Integers, size: int, turn: int) -> NDArray[np.bool_]:
@@ -117,9 +57,11 @@ def few_shot(
     if per_class is not None and per_class < 1:
         raise DataError(f"need at least 1 label per class, got {per_class}")
     generator = np.random.default_rng(seed)
+    by_class = np.argsort(labels, kind="stable")[np.count_nonzero(labels < 0) :]
+    borders = np.flatnonzero(np.diff(labels[by_class])) + 1
     chosen = []
-    for label in np.unique(labels[labels >= 0]):
-        rows = generator.permutation(np.flatnonzero(labels == label))
+    for members in np.split(by_class, borders) if len(by_class) else []:
+        rows = generator.permutation(members)
         count = per_class if ratio is None else max(1, round(len(rows) * ratio))
         chosen.append(rows[:count])
     return np.sort(np.concatenate([np.empty(0, dtype=np.int64), *chosen]))

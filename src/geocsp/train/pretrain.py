@@ -10,7 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from geocsp.checks import check_finite_rows
+from geocsp.data.samplers import Sampler, Uniform
 from geocsp.errors import DataError
+from geocsp.images.features import Features
 from geocsp.model import GeoModel
 from geocsp.objectives import NegativeSampling, Objective, Views
 from geocsp.train.schedule import learning_rate_factor
@@ -49,12 +51,13 @@ class PretrainSettings:
 def pretrain(
     model: GeoModel,
     objective: Objective,
-    features: Tensor,
+    features: Tensor | Features,
     lonlat: Tensor,
     settings: PretrainSettings,
     *,
     seed: int,
     time: Tensor | None = None,
+    sampler: Sampler | None = None,
     on_epoch: Callable[[int, dict[str, float]], None] | None = None,
 ) -> list[dict[str, float]]:
     """Train the location encoder and the image projection of ``model`` in place.
@@ -62,19 +65,22 @@ def pretrain(
     Args:
         model: the model to train.
         objective: the loss; its own parameters, if any, are trained along.
-        features: ``(N, F)`` cached image features.
+        features: ``(N, F)`` image features, in memory or, if that is too small, on disk as
+            :func:`geocsp.compute_features` leaves them.
         lonlat: ``(N, 2)`` places of the images, degrees.
         settings: length, rates and sampling.
         seed: fixes batches, random places and dropout masks.
         time: ``(N, 2)`` date and hour of each image, for encoders made with harmonics of time;
             random places are taken at the times of the images they are compared with.
+        sampler: which images an epoch shows, fitted to these places; all of them if left out.
         on_epoch: called after each epoch with its number and mean losses.
 
     Returns:
         Mean loss and parts of every epoch.
 
     Raises:
-        DataError: features and places do not fit together, a feature or the loss is not finite.
+        DataError: features, places and sampler do not fit together, a feature or the loss is not
+            finite.
     """
     model.location.check(lonlat, time)
     if len(features) != len(lonlat) or len(lonlat) < 2:
@@ -82,9 +88,16 @@ def pretrain(
             f"need as many places as feature rows, at least 2: got {len(lonlat)} places and "
             f"{len(features)} rows"
         )
-    check_finite_rows(features, "features")
-    batch = min(settings.batch_size, len(features))
-    steps_per_epoch = len(features) // batch
+    if isinstance(features, Tensor):
+        check_finite_rows(features, "features")
+    sampler = Uniform().fit(lonlat) if sampler is None else sampler
+    if sampler.rows != len(features) or len(sampler) < 2:
+        raise DataError(
+            f"need a sampler fitted to the {len(features)} images that shows at least 2 an epoch: "
+            f"{sampler} is fitted to {sampler.rows} and shows {len(sampler)}"
+        )
+    batch = min(settings.batch_size, len(sampler))
+    steps_per_epoch = len(sampler) // batch
     parameters = [p for p in [*model.parameters(), *objective.parameters()] if p.requires_grad]
     optimizer = torch.optim.AdamW(
         parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -95,7 +108,7 @@ def pretrain(
         torch.manual_seed(seed)
         model.train()
         for epoch in range(settings.epochs):
-            order = torch.randperm(len(features), generator=generator)
+            order = sampler.order(generator)
             sums: dict[str, float] = {}
             for step in range(steps_per_epoch):
                 rows = order[step * batch : (step + 1) * batch]
