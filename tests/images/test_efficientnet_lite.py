@@ -10,7 +10,7 @@ from skimage import data as photographs
 
 import geocsp
 from geocsp.errors import DataError
-from geocsp.images import EfficientNetLite0, efficientnet_lite
+from geocsp.images import EfficientNetLite0, Framing, efficientnet_lite
 from geocsp.images.efficientnet_lite import WEIGHTS
 
 CATS = range(281, 286)
@@ -94,9 +94,9 @@ def test_the_fingerprint_covers_transform_and_weights():
     encoder = EfficientNetLite0(pixels=32, pretrained=False)
     before = encoder.fingerprint()
     assert encoder.fingerprint() == before
-    encoder.pixels = 64
+    encoder.framing = Framing(64)
     assert encoder.fingerprint() != before
-    encoder.pixels = 32
+    encoder.framing = Framing(32)
     with torch.no_grad():
         encoder.stem.conv.weight[0, 0, 0, 0] += 1e-3
     assert encoder.fingerprint() != before
@@ -135,3 +135,13 @@ def test_it_is_registered_frozen_in_evaluation_mode():
     encoder = geocsp.create("image", "efficientnet-lite0", pixels=64, pretrained=False)
     assert isinstance(encoder, EfficientNetLite0)
     assert not any(module.training for module in encoder.modules())
+
+
+def test_other_channels_than_rgb_see_grey_alike(encoder):
+    image = torch.randn(2, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    five = EfficientNetLite0(pixels=64, channels=5)
+    with torch.no_grad():
+        features = five(image.expand(-1, 5, -1, -1))
+        expected = encoder(image.expand(-1, 3, -1, -1))
+    torch.testing.assert_close(features, expected, atol=1e-4, rtol=1e-4)
+    assert five.transform(torch.zeros(1, 64, 64, 5, dtype=torch.uint8)).shape == (1, 5, 64, 64)

@@ -1,5 +1,6 @@
 import json
 import sys
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 from geocsp.data import cache as cache_module
 from geocsp.images import ImageEncoder, extract
-from geocsp.images.extract import ExtractProgress, features_of
+from geocsp.images.extract import ExtractionPlan, ExtractProgress, features_of
 from geocsp.images.framing import Framing
 
 extract_module = sys.modules["geocsp.images.extract"]
@@ -99,13 +100,16 @@ def test_the_cache_says_what_it_was_made_from(tmp_path):
     encoder = MeanColour()
     extract(encoder, Noise(23), cache=tmp_path, bfloat16=False)
     (about,) = tmp_path.glob("*/about.json")
-    assert json.loads(about.read_text()) == {
+    facts = json.loads(about.read_text())
+    assert facts.pop("versions").keys() == {"geocsp", "torch", "numpy", "pillow"}
+    assert facts == {
         "rows": 23,
         "dim": 3,
         "dtype": "float16",
         "shard_rows": 10,
         "encoder": "MeanColour",
-        "pixels": 8,
+        "recipe": None,
+        "framing": asdict(encoder.framing),
         "precision": "float32",
         "encoder_fingerprint": encoder.fingerprint(),
         "data_fingerprint": "noise 23",
@@ -123,3 +127,44 @@ def test_bfloat16_features_are_close_to_float32():
     assert fast.dtype == torch.float32
     cosine = torch.nn.functional.cosine_similarity(exact, fast)
     assert float(cosine.min()) > 0.99
+
+
+def test_features_do_not_depend_on_the_number_of_workers(tmp_path):
+    from geocsp.images import EfficientNetLite0
+
+    torch.manual_seed(0)
+    encoder, threads = EfficientNetLite0(pixels=32), torch.get_num_threads()
+    plans = [
+        ExtractionPlan.make(encoder, Noise(23), folder=tmp_path / str(workers))
+        for workers in (1, 2, 5)
+    ]
+    for workers, plan in zip((1, 2, 5), plans, strict=True):
+        plan.run(encoder, Noise(23), workers=workers)
+    first, *others = (plan.store.read() for plan in plans)
+    assert all(torch.equal(first, other) for other in others)
+    assert torch.get_num_threads() == threads
+
+
+def test_no_more_batches_are_loaded_ahead_than_memory_should_hold(tmp_path):
+    loaded, source = [], Noise(200)
+
+    class Counting:
+        fingerprint = "counting"
+
+        def __len__(self):
+            return 200
+
+        def images(self, rows):
+            loaded.extend(rows.tolist())
+            return source.images(rows)
+
+    ahead = []
+    plan = ExtractionPlan.make(MeanColour(), Counting(), folder=tmp_path, bfloat16=False)
+    plan.run(
+        MeanColour(),
+        Counting(),
+        workers=2,
+        on_progress=lambda state: ahead.append(len(loaded) - state.done),
+    )
+    assert max(ahead) <= (2 * 2 + 2) * 4
+    assert sorted(loaded) == list(range(200))

@@ -207,3 +207,20 @@ def test_several_processes_read_one_cache(tmp_path):
     for reader in readers:
         answer, _ = reader.communicate(timeout=120)
         assert float(answer) == float(made.read().double().sum())
+
+
+def test_pretraining_reads_features_off_the_disk_and_ends_as_from_memory(tmp_path):
+    import geocsp
+    from geocsp.train.pretrain import PretrainSettings, pretrain
+
+    table = toy_photos(tmp_path / "photos", 23, broken=(4,))
+    features = compute_features(ToyEncoder(), table, tmp_path / "out", bfloat16=False)
+    lonlat = torch.from_numpy(features.table.lonlat).float()
+    weights = []
+    for given in (features, features.read()):
+        torch.manual_seed(0)
+        model = geocsp.GeoModel(geocsp.create("location", "wrap", dim=8), 5)
+        objective = geocsp.create("objective", "csp-mc")
+        pretrain(model, objective, given, lonlat, PretrainSettings(2, batch_size=8), seed=0)
+        weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    assert torch.equal(*weights)

@@ -24,7 +24,7 @@ def images(tmp_path):
 
 
 def source(images, **framing):
-    return TableImages(images, "a fingerprint", Framing(**framing), workers=3)
+    return TableImages(images, "a fingerprint", Framing(**framing))
 
 
 def test_images_come_in_the_order_of_the_rows_and_failures_with_reasons(images):
@@ -88,7 +88,7 @@ def test_a_broken_disk_is_no_broken_image(images, monkeypatch, error, reason):
         assert source(images).load(np.array([0])).failed[0].startswith(reason)
 
 
-def test_it_travels_to_other_processes_without_its_threads(images):
+def test_it_travels_to_other_processes(images):
     first = source(images, pixels=4)
     expected = first.load(np.array([0])).images
     again = pickle.loads(pickle.dumps(first))

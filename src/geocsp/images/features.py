@@ -114,10 +114,10 @@ def compute_features(
         table: the images.
         folder: where to keep the features; by default in the user's cache folder, named by a
             fingerprint of encoder, transform, precision and images.
-        bfloat16: compute in bfloat16; by default where the CPU has instructions for it.
+        bfloat16: compute in bfloat16; by default where the device multiplies it natively.
         storage: numbers on disk.
         engine: where the work is done; the features are the same bit for bit.
-        workers: threads that decode, or processes of the Ray cluster.
+        workers: threads, or processes of the Ray cluster; by default one for each CPU core.
         on_progress: called after every batch, or every shard of Ray's workers.
 
     Raises:
@@ -126,8 +126,7 @@ def compute_features(
         MissingExtraError: the engine is not installed.
         OSError: the disk or the network failed.
     """
-    threads = workers if engine is Engine.LOCAL else None
-    source = TableImages(table.images, table.images_fingerprint, encoder.framing, threads)
+    source = TableImages(table.images, table.images_fingerprint, encoder.framing)
     plan = ExtractionPlan.make(encoder, source, folder=folder, bfloat16=bfloat16, storage=storage)
     with quiet():
         if engine is Engine.RAY:
@@ -135,7 +134,7 @@ def compute_features(
 
             run_on_ray(plan, encoder, source, workers=workers, on_progress=on_progress)
         else:
-            plan.run(encoder, source, on_progress=on_progress)
+            plan.run(encoder, source, workers=workers, on_progress=on_progress)
     features = Features.of(table, plan.store)
     table.write(plan.store.folder / TABLE_FILE)
     write_quarantine(plan.store.folder / QUARANTINE_FILE, features.table.problems)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from PIL import Image
@@ -30,6 +30,7 @@ class Framing:
         pixels: width and height of the square.
         resize: scale the shorter side to this many pixels and take the square from the centre;
             None: squeeze the whole image into the square.
+        squeeze: with ``resize``, scale both sides to that many pixels, whatever the shape.
         resampling: how to interpolate.
         channels: number of channels; 3 is RGB.
         draft: let the JPEG decoder skip detail that is far below a target pixel. Up to 8 times
@@ -44,6 +45,7 @@ class Framing:
     channels: int = 3
     draft: bool = True
     as_bytes: bool = True
+    squeeze: bool = False
 
     def __post_init__(self) -> None:
         """Refuse squares that do not fit."""
@@ -63,15 +65,27 @@ class Framing:
             planes = F.interpolate(
                 planes, (height, width), mode=self.resampling.value, antialias=True
             )
-        top, left = (height - self.pixels) // 2, (width - self.pixels) // 2
+        top, left = self.corner(height, width)
         return planes[:, :, top : top + self.pixels, left : left + self.pixels]
 
     def scaled(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of an image after scaling, before the square is cut."""
-        if self.resize is None:
-            return self.pixels, self.pixels
+        if self.resize is None or self.squeeze:
+            side = self.resize or self.pixels
+            return side, side
         short = min(height, width)
         return (
             max(self.pixels, self.resize * height // short),
             max(self.pixels, self.resize * width // short),
         )
+
+    def corner(self, height: int, width: int) -> tuple[int, int]:
+        """Top and left of the square in a scaled image; halves go to the even pixel."""
+        return round((height - self.pixels) / 2), round((width - self.pixels) / 2)
+
+    def at(self, pixels: int | None) -> Framing:
+        """The same share of the image in a square of another size; None leaves it as it is."""
+        if pixels is None:
+            return self
+        resize = None if self.resize is None else self.resize * pixels // self.pixels
+        return replace(self, pixels=pixels, resize=resize)

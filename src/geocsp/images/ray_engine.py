@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from geocsp.errors import MissingExtraError
@@ -53,13 +52,14 @@ def run_on_ray(
     if started_here:
         ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)
     try:
-        count = workers or int(ray.cluster_resources().get("CPU", 1))
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        count = workers or int(resources.get("CPU", 1))
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         items = [{"shard": shard} for shard in missing]
         done = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
             _Worker,
-            fn_constructor_args=(plan, ray.put(encoder), ray.put(source), torch.get_num_threads()),
+            fn_constructor_args=(plan, ray.put(encoder), ray.put(source)),
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=min(count, len(missing))),
         )
@@ -73,17 +73,15 @@ def run_on_ray(
 class _Worker:
     """One process of the cluster: an encoder, and the shards it is given."""
 
-    def __init__(self, plan: ExtractionPlan, encoder: Any, source: Any, threads: int) -> None:
+    def __init__(self, plan: ExtractionPlan, encoder: Any, source: Any) -> None:
         import ray
 
-        # As many threads as the local engine: how sums are split changes their last bit.
-        torch.set_num_threads(threads)
         self.plan, self.encoder, self.source = plan, ray.get(encoder), ray.get(source)
 
     def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         shards = [int(shard) for shard in batch["shard"]]
         with quiet():
-            self.plan.fill(shards, self.encoder, self.source)
+            self.plan.fill(shards, self.encoder, self.source, workers=1)
         spans = [self.plan.store.span(shard) for shard in shards]
         failed = self.plan.store.failures()
         return {

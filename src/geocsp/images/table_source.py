@@ -1,12 +1,9 @@
-"""The images of a table, decoded side by side for an encoder."""
+"""The images of a table, decoded for an encoder."""
 
 from __future__ import annotations
 
 import errno
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,13 +27,11 @@ class TableImages:
         images: where the images are.
         fingerprint: of the images, as :attr:`geocsp.data.table.GeoTable.images_fingerprint`.
         framing: the square that the encoder takes.
-        workers: threads that read and decode; None: two more than CPU cores.
     """
 
     images: Images
     fingerprint: str
     framing: Framing
-    workers: int | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -51,17 +46,13 @@ class TableImages:
         kind = np.uint8 if self.framing.as_bytes else np.float32
         batch = np.zeros((len(rows), *square), dtype=kind)
         failed = {}
-        numbers = rows.tolist()
-        for place, found in enumerate(self._pool.map(self._decoded, numbers)):
+        for place, row in enumerate(rows.tolist()):
+            found = self._decoded(row)
             if isinstance(found, str):
-                failed[numbers[place]] = found
+                failed[row] = found
             else:
                 batch[place] = found
         return Loaded(batch, failed)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Everything but the threads."""
-        return {name: value for name, value in self.__dict__.items() if name != "_pool"}
 
     def _decoded(self, row: int) -> NDArray[Any] | str:
         try:
@@ -74,8 +65,3 @@ class TableImages:
             if error.errno in _NAMES:
                 return f"cannot be read: {error.strerror}"
             raise
-
-    @cached_property
-    def _pool(self) -> ThreadPoolExecutor:
-        workers = self.workers or (os.cpu_count() or 1) + 2
-        return ThreadPoolExecutor(workers, "geocsp-decode")

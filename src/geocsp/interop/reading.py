@@ -24,6 +24,7 @@ from geocsp.errors import DataError
 
 _Setting = TypeVar("_Setting")
 _SETTINGS_KEYS = ("params", "hyper_parameters")
+_STATES = ("state_dict", "model_state_dict", "model", "teacher")
 _LOCK = threading.Lock()
 """What a pickle may name is a setting of the whole process: one file at a time."""
 
@@ -122,7 +123,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise DataError(f"{path} does not exist or is no file")
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
     whole = _dictionary(content, f"{path}: the file")
-    state = _dictionary(whole.get("state_dict", whole), f"{path}: state_dict")
+    key = next((key for key in _STATES if isinstance(whole.get(key), dict)), None)
+    state = whole if key is None else _dictionary(whole[key], f"{path}: {key}")
     floats = {k: t for k, t in state.items() if isinstance(t, Tensor) and t.is_floating_point()}
     if not floats:
         raise DataError(f"{path} holds no tensors; is it a model's checkpoint?")
