@@ -5,16 +5,19 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, TypeVar
 
 _KINDS: dict[str, dict[str, Callable[..., Any]]] = {
     kind: {} for kind in ("image", "layout", "location", "objective", "sampler", "splitter")
 }
+_HOMES = {"layout": "geocsp.data.named"}
+"""Modules that register a kind and are imported when it is first asked for."""
 _Component = TypeVar("_Component", bound=Callable[..., Any])
 
 
 def register(kind: str, name: str) -> Callable[[_Component], _Component]:
-    """Class decorator that makes a component known as ``name`` among its ``kind``."""
+    """Decorator that makes a class or function known as ``name`` among its ``kind``."""
 
     def add(component: _Component) -> _Component:
         known = _KINDS[kind]
@@ -30,11 +33,13 @@ def available(kind: str) -> list[str]:
     """Names of all components of a kind: "location", "objective", "image", "layout" and so on."""
     if kind not in _KINDS:
         raise ValueError(f"no components of kind {kind!r}; kinds: {', '.join(sorted(_KINDS))}")
+    if kind in _HOMES:
+        import_module(_HOMES[kind])
     return sorted(_KINDS[kind])
 
 
 def create(kind: str, name: str, **settings: Any) -> Any:
-    """Build the component ``name`` of a kind with the keyword settings of its class.
+    """Build the component ``name`` of a kind with the keyword settings of its class or function.
 
     The name and settings stay readable as ``component.recipe``, from which a saved folder
     rebuilds it.
@@ -50,5 +55,6 @@ def create(kind: str, name: str, **settings: Any) -> Any:
     except TypeError as error:
         raise ValueError(f"{kind} {name!r}: {error}") from error
     component = factory(**settings)
-    component.recipe = {"name": name, "settings": copy.deepcopy(settings)}
+    recipe = {"name": name, "settings": copy.deepcopy(settings)}
+    object.__setattr__(component, "recipe", recipe)  # also where the component is frozen
     return component
