@@ -76,7 +76,7 @@ def extraction_rows(folder: Path) -> Iterator[dict]:
     for pixels in (224, 96):
         encoder = EfficientNetLite0(pixels=pixels)
         source = TableImages(table.images, "benchmark", encoder.framing)
-        batches = np.split(np.arange(PHOTOS), range(BATCH, PHOTOS, BATCH))
+        batches = np.split(np.arange(PHOTOS), range(256, PHOTOS, 256))
         decoded = [source.load(rows).images for rows in batches]
 
         count = 0

@@ -1,7 +1,12 @@
 """geocsp: learn from geo-tagged images without labels."""
 
 from geocsp import coords
+from geocsp.data.images import Bands
+from geocsp.data.options import Columns
+from geocsp.data.read import read
+from geocsp.data.table import GeoTable
 from geocsp.images import ImageEncoder, extract
+from geocsp.images.features import Features, compute_features, open_features
 from geocsp.interop import import_checkpoint
 from geocsp.location import LocationEncoder
 from geocsp.model import GeoModel, GeoPrior
@@ -15,16 +20,21 @@ from geocsp.train.pretrain import PretrainSettings, pretrain
 __version__ = "0.1.0"
 
 __all__ = [
+    "Bands",
     "Calibration",
+    "Columns",
+    "Features",
     "FinetuneSettings",
     "GeoModel",
     "GeoPrior",
+    "GeoTable",
     "ImageEncoder",
     "ImageHead",
     "LocationEncoder",
     "Objective",
     "PretrainSettings",
     "available",
+    "compute_features",
     "coords",
     "create",
     "extract",
@@ -32,7 +42,9 @@ __all__ = [
     "fit_calibration",
     "fuse",
     "import_checkpoint",
+    "open_features",
     "pretrain",
+    "read",
     "times_of",
     "train_image_head",
 ]

@@ -242,7 +242,9 @@ def test_failures_do_not_hide_other_features_that_are_not_finite(store):
 def test_damaged_failures_are_named(store):
     fill(store)
     (store.folder / "000001.failed.json").write_text('{"4":')
-    with pytest.raises(DataError, match=r"000001.failed.json is damaged .*000001.npy and run again"):
+    with pytest.raises(
+        DataError, match=r"000001.failed.json is damaged .*000001.npy and run again"
+    ):
         store.failures()
 
 

@@ -186,7 +186,10 @@ class FeatureCache:
         Raises:
             DataError: the folder cannot be written to, or the disk is full.
         """
-        self._store(self.folder / ABOUT_FILE, json.dumps(self._sizes() | facts, indent=2).encode())
+        self._store(
+            self.folder / ABOUT_FILE,
+            json.dumps(self._sizes() | facts, indent=2, default=str).encode(),
+        )
 
     def _store(self, path: Path, content: bytes | memoryview) -> None:
         try:

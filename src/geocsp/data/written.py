@@ -29,7 +29,9 @@ def read_written(path: Path) -> GeoTable:
             images,
             _pair(columns, "lon", "lat"),
             _pair(columns, "date", "hour") if "date" in names else None,
-            *(_categories(columns, name) for name in ("label", "split", "group")),
+            label=_categories(columns, "label"),
+            split=_categories(columns, "split"),
+            group=_categories(columns, "group"),
         )
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing") from error
