@@ -34,7 +34,7 @@ from geocsp.data.cache import FeatureCache
 from geocsp.data.images import FileImages
 from geocsp.data.named.rasters import BLUE_MARBLE
 from geocsp.images import EfficientNetLite0
-from geocsp.images.extract import BATCH, features_of, has_bfloat16
+from geocsp.images.extract import features_of, has_bfloat16
 from geocsp.images.features import compute_features
 from geocsp.images.table_source import TableImages
 from geocsp.objectives import NegativeSampling

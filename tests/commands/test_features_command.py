@@ -4,11 +4,11 @@ import re
 
 import pytest
 import torch
+from hostile import make_hostile_folder
 from typer.testing import CliRunner
 
 from geocsp.cli import app, main
 from geocsp.images.features import open_features
-from hostile import make_hostile_folder
 
 RUNNER = CliRunner()
 

@@ -194,7 +194,7 @@ def test_bfloat16_keeps_large_values_and_two_digits(tmp_path):
     store.write(0, features)
     assert torch.equal(store.read(), features.bfloat16().float())
     assert np.load(store.folder / "000000.npy").dtype == np.uint16
-    with pytest.raises(DataError, match="image 1 are not finite in bfloat16$"):
+    with pytest.raises(DataError, match=r"image 1 are not finite in bfloat16$"):
         store.write(0, torch.tensor([[0.0, 0.0], [0.0, float("inf")], [0.0, 0.0]]))
 
 

@@ -30,14 +30,14 @@ def test_a_written_table_comes_back_as_it_was(tmp_path):
 
 def test_what_is_no_such_table_is_one_clear_error(tmp_path):
     path = tmp_path / "table.parquet"
-    with pytest.raises(DataError, match="table.parquet is missing"):
+    with pytest.raises(DataError, match=r"table\.parquet is missing"):
         read_written(path)
     path.write_bytes(b"PAR1 not really")
-    with pytest.raises(DataError, match="table.parquet is damaged"):
+    with pytest.raises(DataError, match=r"table\.parquet is damaged"):
         read_written(path)
     pq.write_table(pa.table({"image": ["a"]}), path)
-    with pytest.raises(DataError, match="table.parquet is damaged or no table of geocsp"):
+    with pytest.raises(DataError, match=r"table\.parquet is damaged or no table of geocsp"):
         read_written(path)
     pq.write_table(pa.table({"image": ["a"], "lon": [1.0], "lat": [1.0], "label": ["x"]}), path)
-    with pytest.raises(DataError, match="table.parquet is damaged or no table of geocsp"):
+    with pytest.raises(DataError, match=r"table\.parquet is damaged or no table of geocsp"):
         read_written(path)

@@ -1,11 +1,10 @@
 import io
-import sys
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hostile import encoded, exif, geotiff, huge_png, picture, png_16
 from PIL import Image, ImageFile
 
 from geocsp.data.images import Bands
@@ -13,9 +12,6 @@ from geocsp.errors import DataError
 from geocsp.images.decode import decode
 from geocsp.images.framing import Framing, Resampling
 from geocsp.images.pictures import quiet
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
-from hostile import encoded, exif, geotiff, huge_png, picture, png_16
 
 SQUEEZE = Framing(pixels=24, draft=False)
 CUT = Framing(pixels=24, resize=28, draft=False)
@@ -101,6 +97,13 @@ def test_a_picture_of_the_caller_is_not_changed():
         decode(image, Framing(pixels=16))
         assert image.size == (800, 600)
         assert image.tobytes() == Image.open(io.BytesIO(content)).tobytes()
+
+
+def test_a_damaged_picture_of_the_caller_is_told():
+    with Image.open(io.BytesIO(encoded(large(800, 600))[:5000])) as image:
+        with pytest.raises(DataError, match=r"is damaged: image file is truncated"):
+            decode(image, SQUEEZE)
+        assert image.size == (800, 600)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (3, 2), (60_000, 2)])

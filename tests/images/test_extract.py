@@ -64,7 +64,8 @@ def test_progress_counts_images_up_to_all(tmp_path):
     extract(MeanColour(), Noise(23), cache=tmp_path, bfloat16=False, on_progress=seen.append)
     assert [state.done for state in seen] == [0, 4, 8, 10, 14, 18, 20, 23]
     assert {state.total for state in seen} == {23}
-    assert seen[0].rate == 0 and all(state.rate > 0 for state in seen[1:])
+    assert seen[0].rate == 0
+    assert all(state.rate > 0 for state in seen[1:])
     assert all(0 <= state.wait_share <= 1 for state in seen)
     seen.clear()
     extract(MeanColour(), Noise(23), cache=tmp_path, bfloat16=False, on_progress=seen.append)

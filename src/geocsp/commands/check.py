@@ -31,11 +31,11 @@ from geocsp.commands.sources import (
     SplitColumn,
     TimeColumn,
     Workers,
-    bands_of,
+    prepare,
+    read_options,
     read_source,
 )
 from geocsp.data.audit import Audit, audit, write_audit
-from geocsp.data.options import Columns, ReadOptions
 from geocsp.data.table import GeoTable
 from geocsp.errors import DataError, MissingExtraError
 from geocsp.maps.coverage import COVERAGE_FILE, write_coverage
@@ -87,25 +87,24 @@ def check(
 
         geocsp check observations.csv --strict --json > check.json
     """
-    options = ReadOptions(
-        Columns(
-            image_column,
-            lon_column,
-            lat_column,
-            time_column,
-            label_column,
-            split_column,
-            group_column,
-        ),
+    options = read_options(
+        image_column,
+        lon_column,
+        lat_column,
+        time_column,
+        label_column,
+        split_column,
+        group_column,
         crs,
         folder,
-        bands_of(bands, value_range),
-        keep_unplaced,
+        bands,
+        value_range,
         layer,
+        keep_unplaced,
     )
     with _interruptible():
-        table = read_source(source, options)
-        _prepare(output)
+        table = read_source(source, options, output)
+        prepare(output)
         found = _audit(table, images, workers)
     notes = _draw(table, found, output, source)
     settings = {"source": source, "images": images, "seed": found.seed, "options": asdict(options)}
@@ -126,14 +125,6 @@ def _interruptible() -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo("geocsp: interrupted; nothing was written", err=True)
         raise typer.Exit(130) from None
-
-
-def _prepare(output: Path) -> None:
-    """Make the folder before the images are read, so that no work is lost to a wrong name."""
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"cannot write {output}: {error.strerror}") from error
 
 
 def _audit(table: GeoTable, images: bool, workers: int | None) -> Audit:

@@ -32,19 +32,21 @@ from geocsp.commands.sources import (
     KeepUnplaced,
     LabelColumn,
     LatColumn,
+    Layer,
     LonColumn,
     Source,
     SplitColumn,
     TimeColumn,
     Workers,
-    bands_of,
+    prepare,
+    read_options,
     read_source,
 )
 from geocsp.data.cache import Storage
-from geocsp.data.options import Columns, ReadOptions
+from geocsp.data.quarantine import QUARANTINE_FILE
 from geocsp.errors import DataError
 from geocsp.images.extract import ExtractProgress
-from geocsp.images.features import QUARANTINE_FILE, Engine, Features, compute_features
+from geocsp.images.features import Engine, Features, compute_features
 from geocsp.images.names import parse_encoder
 
 _PANEL = "Which encoder"
@@ -104,6 +106,7 @@ def features(
     folder: Folder = None,
     bands: BandNumbers = None,
     value_range: BandRange = None,
+    layer: Layer = None,
     keep_unplaced: KeepUnplaced = False,
     workers: Workers = None,
 ) -> None:
@@ -125,26 +128,27 @@ def features(
 
         geocsp features inat2018:/data/inat2018 -e moco:moco_v2_800ep.pth.tar --engine ray
     """
-    options = ReadOptions(
-        Columns(
-            image_column,
-            lon_column,
-            lat_column,
-            time_column,
-            label_column,
-            split_column,
-            group_column,
-        ),
+    options = read_options(
+        image_column,
+        lon_column,
+        lat_column,
+        time_column,
+        label_column,
+        split_column,
+        group_column,
         crs,
         folder,
-        bands_of(bands, value_range),
+        bands,
+        value_range,
+        layer,
         keep_unplaced,
     )
     network = parse_encoder(
         encoder, weights=weights, allow_download=allow_download, pixels=pixels, channels=channels
     )
     network = network.to(_device(device))
-    table = read_source(source, options)
+    table = read_source(source, options, output)
+    prepare(output)
     with _shown() as show, resumable():
         try:
             made = compute_features(

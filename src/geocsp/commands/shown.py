@@ -16,7 +16,8 @@ from geocsp.data.audit.contents import ImageFacts
 from geocsp.data.audit.coordinates import Places
 from geocsp.data.audit.leakage import DISTANCES_KM, Leakage
 from geocsp.data.audit.reasons import Reason
-from geocsp.data.audit.report import CHECK_FILE, DUPLICATES_FILE, QUARANTINE_FILE
+from geocsp.data.audit.report import CHECK_FILE, DUPLICATES_FILE
+from geocsp.data.quarantine import QUARANTINE_FILE
 from geocsp.maps.coverage import COVERAGE_FILE
 
 _COLOURS = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}

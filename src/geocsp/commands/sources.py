@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,9 +11,11 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from geocsp.data.images import Bands
-from geocsp.data.options import ReadOptions
-from geocsp.data.read import read
+from geocsp.data.options import Columns, ReadOptions
+from geocsp.data.quarantine import QUARANTINE_FILE, write_quarantine
+from geocsp.data.read import NothingUsableError, read
 from geocsp.data.table import GeoTable
+from geocsp.errors import DataError
 
 _PANEL = "How to read the source"
 
@@ -113,23 +116,74 @@ def _numbers(
         raise typer.BadParameter(message, param_hint=option) from None
 
 
-def read_source(source: str, options: ReadOptions) -> GeoTable:
+def read_options(
+    image_column: str | None,
+    lon_column: str | None,
+    lat_column: str | None,
+    time_column: str | None,
+    label_column: str | None,
+    split_column: str | None,
+    group_column: str | None,
+    crs: str | None,
+    folder: str | None,
+    bands: str | None,
+    value_range: str | None,
+    layer: str | None,
+    keep_unplaced: bool,
+) -> ReadOptions:
+    """How to read, from the options above in their order.
+
+    Raises:
+        BadParameter: bands or a range that cannot be.
+    """
+    columns = Columns(
+        image_column,
+        lon_column,
+        lat_column,
+        time_column,
+        label_column,
+        split_column,
+        group_column,
+    )
+    chosen = bands_of(bands, value_range)
+    return ReadOptions(columns, crs, folder, chosen, keep_unplaced, layer=layer)
+
+
+def prepare(output: Path) -> None:
+    """Make the output folder before long work, so that none is lost to a wrong name.
+
+    Raises:
+        DataError: it cannot be made.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot write {output}: {error.strerror}") from error
+
+
+def read_source(source: str, options: ReadOptions, output: Path) -> GeoTable:
     """Read a source; a terminal shows how long that takes.
 
     Raises:
-        DataError: it cannot be read, or nothing in it can be used.
+        DataError: it cannot be read, or nothing in it can be used, which leaves a quarantine.csv
+            in the folder ``output``.
         MissingExtraError: reading it needs an extra that is not installed.
     """
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     console, quiet = Console(stderr=True), not sys.stderr.isatty()
     with Progress(*columns, console=console, transient=True, disable=quiet) as progress:
         progress.add_task("reading the source")
-        return read(
-            source,
-            columns=options.columns,
-            crs=options.crs,
-            folder=options.folder,
-            bands=options.bands,
-            keep_unplaced=options.keep_unplaced,
-            layer=options.layer,
-        )
+        try:
+            return read(
+                source,
+                columns=options.columns,
+                crs=options.crs,
+                folder=options.folder,
+                bands=options.bands,
+                keep_unplaced=options.keep_unplaced,
+                layer=options.layer,
+            )
+        except NothingUsableError as error:
+            prepare(output)
+            listed = write_quarantine(output / QUARANTINE_FILE, error.problems)
+            raise DataError(f"{error}; {listed} lists them") from error

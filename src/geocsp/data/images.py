@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, overload
 
 import fsspec
 import numpy as np
@@ -17,6 +17,7 @@ from PIL import Image
 from geocsp.errors import DataError
 
 Integers = NDArray[np.int64]
+_CHANGES = ("size", "ETag", "mtime", "LastModified", "updated", "created")
 Raw = bytes | Path | Image.Image | NDArray[Any]
 """An image before decoding: an encoded file, its path, a picture, or (H, W, C) numbers."""
 
@@ -100,16 +101,11 @@ class FileImages(Images):
         name = self.names[row].as_py()
         if not name:
             raise DataError("names no image")
-        return _join(self.folder, name)
+        return full_path(self.folder, name)
 
     def load(self, row: int) -> Raw:
         """Path of a local file, content of a remote one."""
-        path = self.path(row)
-        if not is_url(path):
-            return Path(path)
-        with fsspec.open(path, "rb") as file:
-            content: bytes = file.read()
-        return content
+        return load_file(self.path(row))
 
     def stamps(self) -> Sequence[str]:
         """Size and time of change of every file; "missing" where there is none."""
@@ -117,20 +113,31 @@ class FileImages(Images):
 
     def _stamp(self, row: int) -> str:
         try:
-            path = self.path(row)
-            if not is_url(path):
-                status = Path(path).stat()
-                return f"{status.st_size} {status.st_mtime_ns}"
-            system, inner = fsspec.url_to_fs(path)
-            facts = system.info(inner)
-        except (OSError, DataError):
+            return stamp_of(self.path(row))
+        except DataError:
             return "missing"
-        known = (facts.get(key) for key in ("size", "ETag", "mtime", "LastModified", "updated"))
-        return " ".join(str(value) for value in known if value is not None)
 
     def take(self, rows: Integers) -> FileImages:
         """The files of some rows."""
         return replace(self, names=self.names.take(pa.array(rows)))
+
+
+class RowTexts(Sequence[str]):
+    """Texts made when they are asked for, so that millions of rows fill no memory."""
+
+    def __init__(self, count: int, make: Callable[[int], str]) -> None:
+        self._count, self._make = count, make
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, row: int) -> str: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[str]: ...
+    def __getitem__(self, row: int | slice) -> str | list[str]:
+        rows = range(self._count)[row]
+        return self._make(rows) if isinstance(rows, int) else [self._make(r) for r in rows]
 
 
 def is_url(path: str) -> bool:
@@ -138,7 +145,39 @@ def is_url(path: str) -> bool:
     return "://" in path
 
 
-def _join(folder: str, name: str) -> str:
+def load_file(path: str) -> Path | bytes:
+    """Path of a local file, content of a remote one.
+
+    Raises:
+        OSError: the remote file is not there, or cannot be read.
+        DataError: no file system is known, or installed, for such a URL.
+    """
+    if not is_url(path):
+        return Path(path)
+    try:
+        with fsspec.open(path, "rb") as file:
+            content: bytes = file.read()
+    except (ValueError, ImportError) as error:
+        raise DataError(f"{path} cannot be opened: {error}") from error
+    return content
+
+
+def stamp_of(path: str) -> str:
+    """Size and time of change of a file, or what its file system tells; "missing" if not there."""
+    try:
+        if not is_url(path):
+            status = Path(path).stat()
+            return f"{status.st_size} {status.st_mtime_ns}"
+        system, inner = fsspec.url_to_fs(path)
+        facts = system.info(inner)
+    except (OSError, ValueError, ImportError):
+        return "missing"
+    known = (facts.get(key) for key in _CHANGES)
+    return " ".join(str(value) for value in known if value is not None)
+
+
+def full_path(folder: str, name: str) -> str:
+    """A path or URL that may be relative to a folder, which may be a path or a URL."""
     if is_url(name) or not folder:
         return name
     if is_url(folder):

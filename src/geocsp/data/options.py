@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
 from geocsp.data.images import Bands
@@ -13,8 +14,11 @@ _GUESSES = {
         "image",
         "imagepath",
         "imageurl",
+        "imagefile",
+        "imagename",
         "filename",
         "filepath",
+        "sourcefile",  # of exiftool -csv
         "file",
         "path",
         "url",
@@ -23,19 +27,24 @@ _GUESSES = {
         "photopath",
         "img",
         "imgpath",
-        "identifier",
+        "imgname",
+        "imgid",  # of the Im2GPS benchmarks, where ids are file names
+        "identifier",  # of GBIF's multimedia tables
     ),
-    "lon": ("lon", "longitude", "lng", "long", "decimallongitude", "gpslongitude", "x"),
-    "lat": ("lat", "latitude", "decimallatitude", "gpslatitude", "y"),
+    "lon": ("lon", "longitude", "lng", "long", "decimallongitude", "gpslongitude", "gpslon"),
+    "lat": ("lat", "latitude", "decimallatitude", "gpslatitude", "gpslat"),
     "time": (
-        "time",
         "datetime",
         "timestamp",
-        "date",
+        "datetimeoriginal",
+        "timeobservedat",
         "eventdate",
         "observedon",
         "capturedat",
         "capturetime",
+        "datetaken",
+        "date",  # before time, which is the hour alone where a table has both
+        "time",
     ),
     "label": (
         "label",
@@ -47,8 +56,10 @@ _GUESSES = {
         "species",
         "scientificname",
         "taxon",
+        "taxonname",
         "taxonid",
         "speciesid",
+        "classid",
     ),
     "split": ("split", "subset", "fold", "partition"),
     "group": (
@@ -62,8 +73,13 @@ _GUESSES = {
         "observerid",
         "recordedby",
         "sequence",
+        "sequenceid",
     ),
 }
+_TOGETHER = (("x", "y"), ("easting", "northing"))
+"""Names of coordinates that say so only as a pair."""
+_ENDINGS = {"lon": r"(longitude|(^|[^a-z])(lon|lng))$", "lat": r"(latitude|(^|[^a-z])lat)$"}
+_SHOWN = 40
 
 
 @dataclass(frozen=True)
@@ -91,8 +107,11 @@ class Columns:
     def resolve(self, names: Sequence[str], where: str) -> dict[str, str]:
         """The column of each role that the table has.
 
-        Names count without case, spaces, "_", "-" and ":"; of several guesses the first in the
-        order of the list wins.
+        Letters and digits of a name count, without case and without what is in brackets; of
+        several guesses the first in the order of the list wins. If nothing fits, the one column
+        that ends in "longitude" or "_lon" is the longitude, and so for the latitude; or x and y
+        together, or easting and northing. A column that was named for one role is not guessed to
+        be another.
 
         Args:
             names: columns of the table.
@@ -101,21 +120,23 @@ class Columns:
         Raises:
             DataError: a column that was named is not there.
         """
-        plain = {}
-        for name in names:
-            plain.setdefault("".join(c for c in name.lower() if c not in " _-:."), name)
-        found = {}
-        for role in fields(self):
-            named = getattr(self, role.name)
-            if named is not None and named not in names:
+        named = {f.name: getattr(self, f.name) for f in fields(self)}
+        named = {role: name for role, name in named.items() if name is not None}
+        for role, name in named.items():
+            if name not in names:
                 raise DataError(
-                    f"{where} has no column {named!r} for {role.name}; its columns are "
-                    f"{', '.join(names) or 'none'}"
+                    f"{where} has no column {name!r} for {role}; its columns are {listing(names)}"
                 )
-            guess = next((plain[g] for g in _GUESSES[role.name] if g in plain), None)
-            if named or guess:
-                found[role.name] = named or guess or ""
-        return found
+        guessed = _guess([name for name in names if name not in named.values()])
+        return {role: (guessed | named)[role] for role in _GUESSES if role in guessed | named}
+
+    def notes(self, found: Mapping[str, str]) -> list[str]:
+        """What :meth:`resolve` guessed, a sentence for every role whose column has another name."""
+        return [
+            f"column {name!r} is taken as {role}"
+            for role, name in found.items()
+            if getattr(self, role) is None and name != role
+        ]
 
 
 @dataclass(frozen=True)
@@ -129,6 +150,7 @@ class ReadOptions:
         folder: what relative paths of images are relative to; None: the folder of the table.
         bands: which bands of rasters to take, and the range to scale to bytes.
         keep_unplaced: keep images without a usable place, with NaN coordinates.
+        layer: layer of a vector file that has several, such as a GeoPackage.
     """
 
     columns: Columns = field(default_factory=Columns)
@@ -136,3 +158,42 @@ class ReadOptions:
     folder: str | None = None
     bands: Bands = field(default_factory=Bands)
     keep_unplaced: bool = False
+    layer: str | None = None
+
+
+def listing(names: Sequence[str]) -> str:
+    """Names for an error message, the first forty of them, or "none"."""
+    shown = ", ".join(" ".join(name.split()) for name in names[:_SHOWN]) or "none"
+    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
+
+
+def simple(name: str) -> str:
+    """What of a name counts in guessing: letters and digits, without what is in brackets."""
+    return "".join(letter for letter in _unbracketed(name).lower() if letter.isalnum())
+
+
+def _unbracketed(name: str) -> str:
+    return re.sub(r"\([^()]*\)|\[[^\[\]]*\]", "", name).strip()
+
+
+def _words(name: str) -> str:
+    """A name in lower case with "_" where a capital starts a word."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", _unbracketed(name)).lower()
+
+
+def _guess(names: Sequence[str]) -> dict[str, str]:
+    known: dict[str, str] = {}
+    for name in names:
+        known.setdefault(simple(name), name)
+    found = {}
+    for role, guesses in _GUESSES.items():
+        if guess := next((known[g] for g in guesses if g in known), None):
+            found[role] = guess
+    for axis, ending in _ENDINGS.items():
+        fitting = [name for name in names if re.search(ending, _words(name))]
+        if axis not in found and len(fitting) == 1:
+            found[axis] = fitting[0]
+    for east, north in _TOGETHER:
+        if not found.keys() & {"lon", "lat"} and east in known and north in known:
+            found |= {"lon": known[east], "lat": known[north]}
+    return found

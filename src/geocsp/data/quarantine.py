@@ -10,8 +10,11 @@ from pathlib import Path
 
 from geocsp.files import write_atomically
 
+QUARANTINE_FILE = "quarantine.csv"
+"""What the report is called in an output folder."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """One row that was left out.
 
@@ -24,6 +27,11 @@ class Problem:
     file: str
     row: int | None
     reason: str
+
+    def __str__(self) -> str:
+        """One line: "places.csv row 7: no coordinates"."""
+        place = self.file if self.row is None else f"{self.file} row {self.row}"
+        return " ".join(f"{place}: {self.reason}".split())
 
 
 def write_quarantine(path: Path, problems: Iterable[Problem]) -> Path:

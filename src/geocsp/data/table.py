@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from geocsp.data.images import Images, Integers
+from geocsp.data.images import FileImages, Images, Integers, is_url
+from geocsp.data.options import listing
 from geocsp.data.quarantine import Problem
 from geocsp.errors import DataError
+from geocsp.files import write_atomically
 
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Categories:
     """A column of names, such as classes.
 
@@ -34,25 +40,26 @@ class Categories:
     def __len__(self) -> int:
         return len(self.codes)
 
+    def __repr__(self) -> str:
+        """Sizes, not the names."""
+        return f"Categories({len(self):,} rows, {len(self.names):,} names)"
+
     @classmethod
-    def of(cls, values: pa.ChunkedArray | Sequence[object]) -> Categories:
-        """Number the different values, sorted (numbers as numbers); null and "" are unknown."""
-        column = values if isinstance(values, pa.ChunkedArray) else _text_column(values)
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        if pa.types.is_floating(column.type):
-            column = _whole_numbers(column)
-        encoded = pc.dictionary_encode(column).combine_chunks()
-        if isinstance(encoded, pa.ChunkedArray):  # of no rows at all
-            return cls(np.empty(0, dtype=np.int64), ())
-        found = encoded.dictionary
-        order = np.asarray(pc.sort_indices(found))
-        ordered = [found[int(i)].as_py() for i in order]
-        kept = [n for n, value in enumerate(ordered) if value is not None and value != ""]
-        place = np.full(len(found) + 1, -1, dtype=np.int64)
-        place[order[kept]] = np.arange(len(kept))
-        codes = encoded.indices.fill_null(len(found)).to_numpy(zero_copy_only=False)
-        return cls(place[codes], tuple(str(ordered[n]) for n in kept))
+    def of(cls, values: pa.ChunkedArray | pa.Array | Sequence[object]) -> Categories:
+        """Number the different values that occur, sorted, numbers as numbers.
+
+        Null, NaN and "" are unknown. Whole numbers are the same with and without decimals, which
+        missing values give them: 3, 3.0, "3" and "3.0" are all named "3" where all values are
+        whole numbers.
+
+        Raises:
+            DataError: a column of lists or the like.
+        """
+        codes, names = _encode(_column(values))
+        kept = _sorted(name for name in names if name)
+        place = {name: number for number, name in enumerate(kept)}
+        new = np.array([place.get(name, -1) if name else -1 for name in [*names, None]], np.int64)
+        return cls(new[codes], tuple(kept))
 
     def take(self, rows: Integers) -> Categories:
         """Some rows; all names stay."""
@@ -64,21 +71,66 @@ class Categories:
         return pa.DictionaryArray.from_arrays(codes, pa.array(self.names, pa.string()))
 
 
-def _text_column(values: Sequence[object]) -> pa.ChunkedArray:
-    return pa.chunked_array(
-        [pa.array([None if v is None else str(v) for v in values], pa.string())]
-    )
+_NUMBER = re.compile(r"[+-]?\d{1,40}(\.\d{1,40})?([eE][+-]?\d{1,3})?", re.ASCII)
+_WHOLE = re.compile(r"-?\d{1,40}(\.0{1,40})?", re.ASCII)
 
 
-def _whole_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Class numbers that missing values turned into decimals, as integers again."""
-    clean = pc.if_else(pc.is_finite(column), column, pa.scalar(None, column.type))
-    if pc.all(pc.equal(clean, pc.floor(clean))).as_py():
-        return clean.cast(pa.int64())
-    return clean
+def _column(values: pa.ChunkedArray | pa.Array | Sequence[object]) -> pa.ChunkedArray:
+    if isinstance(values, pa.ChunkedArray):
+        return values
+    if isinstance(values, pa.Array):
+        return pa.chunked_array([values])
+    texts = [None if v is None or v != v else str(v) for v in values]
+    return pa.chunked_array([pa.array(texts, pa.string())])
 
 
-@dataclass(frozen=True, eq=False)
+def _encode(column: pa.ChunkedArray) -> tuple[Integers, list[str | None]]:
+    """Index of every value, -1 where null, and the text of the values that occur, else None."""
+    kind = column.type
+    if pa.types.is_dictionary(kind) and any(c.dictionary.null_count for c in column.chunks):
+        column = column.cast(kind.value_type)  # Arrow cannot unify such dictionaries
+    elif pa.types.is_null(kind) or pa.types.is_float16(kind):  # it cannot number these either
+        column = column.cast(pa.string() if pa.types.is_null(kind) else pa.float32())
+    if not pa.types.is_dictionary(column.type):
+        try:
+            column = pc.dictionary_encode(column)
+        except pa.ArrowNotImplementedError as error:
+            raise DataError(f"a column of {kind} cannot name classes, splits or groups") from error
+    column = column.unify_dictionaries()
+    indices = [_signed(chunk.indices) for chunk in column.chunks]
+    codes = np.concatenate([np.empty(0, np.int32), *indices])
+    if len(codes) == 0:
+        return codes.astype(np.int64), []
+    values = column.chunk(0).dictionary.to_pylist()
+    occurs = np.zeros(len(values) + 1, dtype=np.bool_)
+    occurs[codes] = True
+    texts = [_text(v) if used else None for v, used in zip(values, occurs[:-1], strict=True)]
+    if all(text is None or _WHOLE.fullmatch(text) for text in texts):
+        return codes, [text and text.partition(".")[0] for text in texts]
+    return codes, texts
+
+
+def _signed(indices: pa.Array) -> NDArray[np.signedinteger[Any]]:
+    """Indices with -1 where null."""
+    kind = indices.type if pa.types.is_signed_integer(indices.type) else pa.int64()
+    return np.asarray(indices.cast(kind).fill_null(-1).to_numpy(zero_copy_only=False))
+
+
+def _text(value: object) -> str | None:
+    if value is None or value != value or value == "":
+        return None
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+
+
+def _sorted(names: Iterable[str]) -> list[str]:
+    """Different names in order: of their numbers if all are numbers, else of their letters."""
+    different = set(names)
+    if all(_NUMBER.fullmatch(name) for name in different):
+        return sorted(different, key=lambda name: (Decimal(name), name))
+    return sorted(different)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class GeoTable:
     """Geo-tagged images, one a row.
 
@@ -99,7 +151,7 @@ class GeoTable:
     label: Categories | None = None
     split: Categories | None = None
     group: Categories | None = None
-    problems: tuple[Problem, ...] = field(default=(), repr=False)
+    problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -112,16 +164,38 @@ class GeoTable:
     def __len__(self) -> int:
         return len(self.images)
 
+    def __repr__(self) -> str:
+        """One short line: sizes and what is known."""
+        facts = [f"{len(self):,} images"]
+        if self.label is not None:
+            facts.append(f"{len(self.label.names):,} classes")
+        if self.split is not None:
+            facts.append(f"splits {listing(self.split.names)}")
+        if self.group is not None:
+            facts.append(f"{len(self.group.names):,} groups")
+        if self.time is not None:
+            facts.append("times")
+        if self.problems:
+            facts.append(
+                "1 problem" if len(self.problems) == 1 else f"{len(self.problems):,} problems"
+            )
+        return f"GeoTable({', '.join(facts)})"
+
     def take(self, rows: Integers | NDArray[np.bool_]) -> GeoTable:
         """Some rows, by number or by mask; classes keep their numbers."""
-        rows = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
-        return GeoTable(
-            self.images.take(rows),
-            self.lonlat[rows],
-            None if self.time is None else self.time[rows],
-            *(None if c is None else c.take(rows) for c in (self.label, self.split, self.group)),
-            problems=self.problems,
-            notes=self.notes,
+        numbers = np.asarray(np.flatnonzero(rows) if rows.dtype == np.bool_ else rows, np.int64)
+        label, split, group = (
+            None if column is None else column.take(numbers)
+            for column in (self.label, self.split, self.group)
+        )
+        return replace(
+            self,
+            images=self.images.take(numbers),
+            lonlat=self.lonlat[numbers],
+            time=None if self.time is None else self.time[numbers],
+            label=label,
+            split=split,
+            group=group,
         )
 
     def part(self, split: str) -> GeoTable:
@@ -157,14 +231,14 @@ class GeoTable:
     def fingerprint(self) -> str:
         """Changes whenever an image or anything else in the table changes."""
         digest = hashlib.sha256(self.images_fingerprint.encode())
-        digest.update(np.ascontiguousarray(self.lonlat).tobytes())
+        digest.update(np.ascontiguousarray(self.lonlat).data)
         if self.time is not None:
-            digest.update(np.ascontiguousarray(self.time).tobytes())
+            digest.update(np.ascontiguousarray(self.time).data)
         for name in ("label", "split", "group"):
             column: Categories | None = getattr(self, name)
             if column is not None:
-                digest.update("\n".join([name, *column.names]).encode())
-                digest.update(column.codes.tobytes())
+                digest.update(repr((name, column.names)).encode())
+                digest.update(np.ascontiguousarray(column.codes).data)
         return digest.hexdigest()
 
     def _names(self) -> Iterator[str]:
@@ -186,3 +260,44 @@ class GeoTable:
             if column is not None:
                 columns[name] = column.texts()
         return pa.table(columns)
+
+    def write(self, path: str | Path) -> Path:
+        """Write all columns as Parquet, whole or not at all, for ``geocsp.read`` to read again.
+
+        Images that are files keep their names if these are relative to the folder of ``path``, and
+        get their full paths otherwise. Images within shards or tables are named, not copied.
+
+        Raises:
+            DataError: the name does not end in ``.parquet``, or the file cannot be written.
+        """
+        path = Path(path)
+        if path.suffix != ".parquet":
+            raise DataError(f"{path}: tables are written as Parquet; end the name in .parquet")
+        table = self.to_arrow()
+        if isinstance(self.images, FileImages):
+            table = table.set_column(0, "image", _names_from(path.parent, self.images))
+        content = pa.BufferOutputStream()
+        pq.write_table(table, content, compression="zstd")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return write_atomically(path, memoryview(content.getvalue()))
+        except OSError as error:
+            raise DataError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _names_from(folder: Path, images: FileImages) -> pa.ChunkedArray:
+    """Names of files as they are to be written into a table in a folder."""
+    names, parent = images.names, images.folder
+    if is_url(parent):
+        parent = parent.rstrip("/")
+    elif Path(parent).absolute() == folder.absolute():
+        return names
+    else:
+        parent = str(Path(parent).absolute())
+    complete = pc.match_substring_regex(names, r"^/|^[A-Za-z]:[/\\]|://")
+    try:
+        return pc.if_else(
+            complete, names, pc.binary_join_element_wise(pa.scalar(parent), names, "/")
+        )
+    except UnicodeEncodeError as error:
+        raise DataError(f"{parent!r} cannot be written as text; rename the folder") from error

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from geocsp.data.cache import FeatureCache, Storage
 from geocsp.data.images import Integers
-from geocsp.data.quarantine import Problem, write_quarantine
+from geocsp.data.quarantine import QUARANTINE_FILE, Problem, write_quarantine
 from geocsp.data.table import GeoTable
 from geocsp.data.written import read_written
 from geocsp.errors import DataError
@@ -23,7 +23,6 @@ from geocsp.images.pictures import quiet
 from geocsp.images.table_source import TableImages
 
 TABLE_FILE = "table.parquet"
-QUARANTINE_FILE = "quarantine.csv"
 
 
 class Engine(StrEnum):

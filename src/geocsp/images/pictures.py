@@ -35,6 +35,11 @@ _TURNS = {
 }
 
 
+MAX_PIXELS = 178_956_970
+"""Larger images are refused. Pillow's own limit is the same, unless another package lifts it."""
+_TOO_LARGE = f"has more than {MAX_PIXELS:,} pixels, which could fill the memory; cut it into chips"
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Ignore what Pillow and rasterio warn of: a file that is unusable raises anyway.
@@ -72,13 +77,14 @@ def open_picture(raw: bytes | Path | Image.Image) -> Iterator[Image.Image]:
         if isinstance(raw, Path):
             check_regular(raw)
         with Image.open(raw if isinstance(raw, Path) else io.BytesIO(raw), "r", _formats()) as file:
+            check_pixels(*file.size)
             yield file
     except (DataError, MissingExtraError):
         raise
     except UnidentifiedImageError as error:
         raise DataError(why_no_picture(_start(raw))) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(_too_large()) from error
+        raise DataError(_TOO_LARGE) from error
     except MemoryError as error:
         raise DataError("needs more memory than there is") from error
     except Exception as error:  # damaged content makes Pillow raise nearly anything
@@ -102,18 +108,13 @@ def check_regular(path: Path) -> None:
 
 
 def check_pixels(width: int, height: int) -> None:
-    """Refuse images that would fill the memory, by Pillow's limit (``Image.MAX_IMAGE_PIXELS``).
+    """Refuse images that would fill the memory.
 
     Raises:
-        DataError: the image is too large.
+        DataError: the image has more than ``MAX_PIXELS``.
     """
-    if Image.MAX_IMAGE_PIXELS is not None and width * height > 2 * Image.MAX_IMAGE_PIXELS:
-        raise DataError(_too_large())
-
-
-def _too_large() -> str:
-    limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-    return f"has more than {limit:,} pixels, which could fill the memory; cut it into chips"
+    if width * height > MAX_PIXELS:
+        raise DataError(_TOO_LARGE)
 
 
 def upright(picture: Image.Image) -> Image.Image:

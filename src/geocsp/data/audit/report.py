@@ -15,13 +15,12 @@ from typing import Any
 import geocsp
 from geocsp.data.audit.duplicates import Duplicates
 from geocsp.data.audit.run import Audit
-from geocsp.data.quarantine import write_quarantine
+from geocsp.data.quarantine import QUARANTINE_FILE, write_quarantine
 from geocsp.data.table import Categories, GeoTable
 from geocsp.errors import DataError
 from geocsp.files import write_atomically
 
 CHECK_FILE = "check.json"
-QUARANTINE_FILE = "quarantine.csv"
 DUPLICATES_FILE = "duplicates.csv"
 _MOST = 100
 _APART = ("quarantine", "rows", "duplicates", "reasons")
