@@ -1,3 +1,4 @@
+import io
 import sys
 import types
 from pathlib import Path
@@ -7,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from geocsp import registry
 from geocsp.data.images import Bands, FileImages
@@ -232,9 +234,9 @@ def test_a_table_without_a_usable_row_says_why(tmp_path):
 
 
 def test_a_folder_without_a_usable_photo_names_the_table_in_it(tmp_path, monkeypatch):
-    nothing = types.ModuleType("geocsp.data.photos")
+    nothing = types.ModuleType("geocsp.data.readers.photos")
     nothing.read_photos = lambda folder, options: TABLE.take(np.array([], dtype=np.int64))
-    monkeypatch.setitem(sys.modules, "geocsp.data.photos", nothing)
+    monkeypatch.setitem(sys.modules, "geocsp.data.readers.photos", nothing)
     touch(tmp_path / "a.jpg")
     touch(tmp_path / "metadata.csv")
     with pytest.raises(DataError) as error:
@@ -251,3 +253,22 @@ def test_a_folder_of_parquet_is_read(tmp_path):
     table = read(tmp_path)
     assert table.lonlat.tolist() == [[1, 2]]
     assert table.images.path(0) == str(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        {"loc": [{"lat": -3.5, "lon": 10.25}] * 2},
+        {"coordinates": [[10.25, -3.5]] * 2},
+        {"lon": [10.25] * 2, "lat": [-3.5] * 2},
+    ],
+    ids=str,
+)
+def test_parquet_with_images_may_say_the_place_in_many_ways(tmp_path, places):
+    content = io.BytesIO()
+    Image.new("RGB", (4, 4), (9, 0, 0)).save(content, "PNG")
+    image = {"bytes": content.getvalue(), "path": "a.png"}
+    pq.write_table(pa.table({"image": [image] * 2} | places), tmp_path / "a.parquet")
+    table = read(tmp_path / "a.parquet")
+    assert table.lonlat.tolist() == [[10.25, -3.5]] * 2
+    assert table.images.load(1) == content.getvalue()

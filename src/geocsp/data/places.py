@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from geocsp.coords import check_lonlat
-from geocsp.data.coordinates import Geometry, PlaceColumns, place_columns
-from geocsp.data.delimited import Delimited, Ragged
+from geocsp.data.columns.coordinates import Geometry, PlaceColumns, place_columns
 from geocsp.data.options import Columns
-from geocsp.data.parquet import geo_column, open_parquet
+from geocsp.data.readers.delimited import Delimited, Ragged
+from geocsp.data.readers.parquet import geo_column, open_parquet
 from geocsp.data.table import Floats
 from geocsp.errors import DataError
 

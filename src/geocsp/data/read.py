@@ -83,7 +83,7 @@ def read(
         text = str(Path(text).expanduser()) if text.startswith("~") else text
         table = _read(text, options)
     else:
-        from geocsp.data.datasets import read_dataset
+        from geocsp.data.readers.datasets import read_dataset
 
         text = f"the {type(source).__name__}"
         table = read_dataset(source, options)
@@ -100,15 +100,15 @@ def _read(text: str, options: ReadOptions) -> GeoTable:
     if is_url(kind):
         kind = kind.partition("?")[0]
     if kind.endswith(_SHARDS):
-        from geocsp.data.shards import read_shards
+        from geocsp.data.readers.shards import read_shards
 
         return read_shards(text, options)
     if kind.endswith(_TABLES):
-        from geocsp.data.tables import read_table
+        from geocsp.data.readers.tables import read_table
 
         return read_table(text, options)
     if kind.endswith(_VECTORS):
-        from geocsp.data.vectors import read_vectors
+        from geocsp.data.readers.vectors import read_vectors
 
         return read_vectors(text, options)
     return _read_folder(text, options)
@@ -126,18 +126,18 @@ def _read_folder(text: str, options: ReadOptions) -> GeoTable:
     """Shards or Parquet files if the folder holds such, else photos and chips."""
     names = _names_in_url(text) if is_url(text) else _names_in(text)
     if any(name.endswith(_SHARDS) for name in names):
-        from geocsp.data.shards import read_shards
+        from geocsp.data.readers.shards import read_shards
 
         return read_shards(text, options)
     if any(name.endswith(_PARQUET) for name in names) or _is_partitioned(text, names):
-        from geocsp.data.tables import read_table
+        from geocsp.data.readers.tables import read_table
 
         return read_table(text, options)
     if is_url(text):
         raise DataError(
             f"{text} holds neither shards nor Parquet files; copy photos to this computer"
         )
-    from geocsp.data.photos import read_photos
+    from geocsp.data.readers.photos import read_photos
 
     return read_photos(Path(text), options)
 

@@ -41,7 +41,7 @@ def decode(raw: Raw, framing: Framing, bands: Bands | None = None) -> NDArray[An
         return _from_numbers(raw, framing, bands)
     if framing.channels == 3 and framing.as_bytes and bands == Bands():
         return _from_picture(raw, framing)
-    from geocsp.data.chips import read_bands
+    from geocsp.data.geotag.chips import read_bands
 
     return _from_numbers(read_bands(raw), framing, bands)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from geocsp.data.chips import is_raster, read_bands
+from geocsp.data.geotag.chips import is_raster, read_bands
 from geocsp.data.images import Bands, Raw
 from geocsp.errors import DataError, MissingExtraError
 from geocsp.images.decode import decode

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import pyarrow as pa
 
-from geocsp.data.moments import times_from
+from geocsp.data.columns.moments import times_from
 from geocsp.data.named.release import number_of
 from geocsp.data.table import Floats
 
@@ -29,7 +29,7 @@ def year_fractions(values: Iterable[object]) -> tuple[Floats, list[str]]:
 
 
 def dates_and_hours(column: pa.ChunkedArray, lonlat: Floats) -> tuple[Floats, list[str]]:
-    """Date and local hour of moments (see :func:`geocsp.data.moments.times_from`).
+    """Date and local hour of moments (see :func:`geocsp.data.columns.moments.times_from`).
 
     Args:
         column: N moments.

@@ -1,0 +1,1 @@
+"""Where and when an image was taken, told by the image itself."""
