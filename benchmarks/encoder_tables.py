@@ -2,7 +2,7 @@
 
 from statistics import mean
 
-from tabular import markdown_row, markdown_table
+from tabular import markdown_row, markdown_table, sections
 
 import geocsp
 from geocsp.evaluate import interval
@@ -83,18 +83,10 @@ def emphasised(found: list[float], best: float) -> str:
 
 def speed(report: dict) -> str:
     """Timings, memory and accuracy of the encoders."""
-    parts = []
-    for title, name in (
-        ("Position encoding and network, microseconds per point", "encoders"),
-        ("Memory beyond places and embeddings", "memory"),
-        ("Spherical harmonics, microseconds per point", "harmonics"),
-        ("Spherical harmonics, largest error against SciPy in float32", "accuracy"),
-    ):
-        rows = report[name]
-        table = markdown_table(list(rows[0]), [[shown(v) for v in row.values()] for row in rows])
-        parts.append(f"**{title}**\n\n{table}")
-    return "\n".join(parts)
-
-
-def shown(value: object) -> str:
-    return f"{value:,.3g}" if isinstance(value, float) else str(value)
+    titles = {
+        "encoders": "Position encoding and network, microseconds per point",
+        "memory": "Memory beyond places and embeddings",
+        "harmonics": "Spherical harmonics, microseconds per point",
+        "accuracy": "Spherical harmonics, largest error against SciPy in float32",
+    }
+    return sections(report, titles)

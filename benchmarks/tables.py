@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import encoder_tables
-from tabular import markdown_row
+from tabular import markdown_row, sections
 
 from geocsp.demo.report import TITLES, labels_of, table_of
 from geocsp.demo.work import INDUCTIVE, TRANSDUCTIVE
@@ -20,14 +20,15 @@ FOLDER = ROOT / "benchmarks"
 
 
 def main() -> None:
-    demo, study, speed = (
+    demo, study, speed, data = (
         json.loads((FOLDER / name).read_text())
-        for name in ("demo-full/results.json", "encoders.json", "location.json")
+        for name in ("demo-full/results.json", "encoders.json", "location.json", "data.json")
     )
     texts = {
         (ROOT / "README.md", "tables"): readme(demo),
         (FOLDER / "RESULTS.md", "tables"): report(demo),
         (FOLDER / "RESULTS.md", "location speed"): encoder_tables.speed(speed),
+        (FOLDER / "RESULTS.md", "data"): reading(data),
         (ROOT / "docs" / "encoders.md", "encodings"): encoder_tables.encodings(),
         (ROOT / "docs" / "encoders.md", "study"): encoder_tables.study(study),
     }
@@ -63,6 +64,15 @@ def report(results: dict) -> str:
     ]
     parts += [difference_table(results, task) for task in tasks]
     return "\n".join(parts)
+
+
+def reading(results: dict) -> str:
+    titles = {
+        "extraction": "Extraction of image features",
+        "batches": "Training batches from the cache",
+        "tables": "Opening a large table, in a process of its own",
+    }
+    return sections(results, titles)
 
 
 def accuracy_table(results: dict, task: str, regime: str, measure: str) -> str:
