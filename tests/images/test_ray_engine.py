@@ -10,7 +10,7 @@ import torch
 from toys import ToyEncoder, toy_photos
 
 from geocsp.data import cache as cache_module
-from geocsp.errors import MissingExtraError
+from geocsp.errors import DataError, MissingExtraError
 from geocsp.images import ray_engine
 from geocsp.images.extract import ExtractionPlan
 from geocsp.images.table_source import TableImages
@@ -117,3 +117,29 @@ def test_without_ray_the_extra_is_named(tmp_path, monkeypatch):
     plan, source = plan_for(tmp_path / "ray", encoder, table)
     with pytest.raises(MissingExtraError, match=r"geocsp\[ray\]"):
         ray_engine.run_on_ray(plan, encoder, source)
+
+
+def test_a_cluster_that_is_not_there_is_one_clear_error(tmp_path, monkeypatch):
+    def nowhere(**settings):
+        assert settings["num_cpus"] is None  # Ray refuses a number where it joins a cluster
+        raise ConnectionError("could not connect\nto any node")
+
+    monkeypatch.setenv("RAY_ADDRESS", "10.1.1.1:6379")
+    monkeypatch.setattr(ray, "init", nowhere)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    encoder, table = ToyEncoder(), toy_photos(tmp_path / "photos", 3)
+    plan, source = plan_for(tmp_path / "ray", encoder, table)
+    with pytest.raises(DataError, match=r"at 10.1.1.1:6379: could not connect to any node$"):
+        ray_engine.run_on_ray(plan, encoder, source, workers=2)
+
+
+class WildEncoder(ToyEncoder):
+    def forward(self, image):
+        return super().forward(image) * 1e9
+
+
+def test_what_goes_wrong_in_a_worker_is_told_as_it_is_here(tmp_path, cluster):
+    encoder, table = WildEncoder(), toy_photos(tmp_path / "photos", 3)
+    plan, source = plan_for(tmp_path / "ray", encoder, table)
+    with pytest.raises(DataError, match=r"^the features of image 0 are not finite in float16"):
+        ray_engine.run_on_ray(plan, encoder, source, workers=2)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geocsp.errors import MissingExtraError
+from geocsp.errors import DataError, MissingExtraError
 from geocsp.images.base import ImageEncoder
 from geocsp.images.extract import ExtractionPlan, ExtractProgress, FallibleSource, Meter
 from geocsp.images.pictures import quiet
@@ -37,7 +39,8 @@ def run_on_ray(
 
     Raises:
         MissingExtraError: Ray is not installed.
-        DataError: as for the local engine.
+        DataError: as for the local engine, or no cluster can be joined.
+        RuntimeError: the workers failed in another way.
     """
     try:
         import ray
@@ -49,8 +52,10 @@ def run_on_ray(
     if not missing:
         return
     started_here = not ray.is_initialized()
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     if started_here:
-        ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)
+        _connect(workers)
     try:
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         count = workers or int(resources.get("CPU", 1))
@@ -64,10 +69,32 @@ def run_on_ray(
             compute=ray.data.ActorPoolStrategy(size=min(count, len(missing))),
         )
         for row in done.iter_rows():
+            if row["error"]:
+                raise DataError(row["error"])
             meter.advance(row["images"], row["failed"], 0.0)
+    except ray.exceptions.RayError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise RuntimeError(f"a Ray worker failed: {reason}") from error
     finally:
         if started_here:
             ray.shutdown()
+
+
+def _connect(workers: int | None) -> None:
+    """Join the cluster of ``RAY_ADDRESS``, or start one on this machine."""
+    import ray
+
+    address = os.environ.get("RAY_ADDRESS")
+    try:
+        ray.init(
+            num_cpus=None if address else workers,
+            include_dashboard=None if address else False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"cannot join the Ray cluster at {address or 'home'}: {reason}") from error
 
 
 class _Worker:
@@ -80,11 +107,16 @@ class _Worker:
 
     def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         shards = [int(shard) for shard in batch["shard"]]
-        with quiet():
-            self.plan.fill(shards, self.encoder, self.source, workers=1)
+        try:
+            with quiet():
+                self.plan.fill(shards, self.encoder, self.source, workers=1)
+            errors = [""] * len(shards)
+        except DataError as error:  # Ray would take it for a fault of the worker
+            errors = [str(error)] * len(shards)
         spans = [self.plan.store.span(shard) for shard in shards]
         failed = self.plan.store.failures()
         return {
             "images": np.array([len(span) for span in spans]),
             "failed": np.array([sum(row in failed for row in span) for span in spans]),
+            "error": np.array(errors),
         }
