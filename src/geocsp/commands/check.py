@@ -15,34 +15,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from geocsp.commands.shown import show_audit
-from geocsp.commands.sources import (
-    BandNumbers,
-    BandRange,
-    Crs,
-    Folder,
-    GroupColumn,
-    ImageColumn,
-    KeepUnplaced,
-    LabelColumn,
-    LatColumn,
-    Layer,
-    LonColumn,
-    Source,
-    SplitColumn,
-    TimeColumn,
-    Workers,
-    prepare,
-    read_options,
-    read_source,
-)
+from geocsp.commands.sources import Source, Workers, prepare, read_source, reads_a_source
 from geocsp.data.audit import Audit, audit, write_audit
+from geocsp.data.options import ReadOptions
 from geocsp.data.table import GeoTable
 from geocsp.errors import DataError, MissingExtraError
 from geocsp.maps.coverage import COVERAGE_FILE, write_coverage
 
 
+@reads_a_source
 def check(
     source: Source,
+    options: ReadOptions,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder, made if needed.")] = Path(
         "runs/check"
     ),
@@ -56,19 +40,6 @@ def check(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print check.json instead of the report.")
     ] = False,
-    image_column: ImageColumn = None,
-    lon_column: LonColumn = None,
-    lat_column: LatColumn = None,
-    time_column: TimeColumn = None,
-    label_column: LabelColumn = None,
-    split_column: SplitColumn = None,
-    group_column: GroupColumn = None,
-    crs: Crs = None,
-    folder: Folder = None,
-    bands: BandNumbers = None,
-    value_range: BandRange = None,
-    layer: Layer = None,
-    keep_unplaced: KeepUnplaced = False,
     workers: Workers = None,
 ) -> None:
     """Check geo-tagged images before they are used.
@@ -87,21 +58,6 @@ def check(
 
         geocsp check observations.csv --strict --json > check.json
     """
-    options = read_options(
-        image_column,
-        lon_column,
-        lat_column,
-        time_column,
-        label_column,
-        split_column,
-        group_column,
-        crs,
-        folder,
-        bands,
-        value_range,
-        layer,
-        keep_unplaced,
-    )
     with _interruptible():
         table = read_source(source, options, output)
         prepare(output)

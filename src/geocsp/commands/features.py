@@ -22,27 +22,9 @@ from rich.progress import (
 )
 
 from geocsp.commands.interrupts import resumable
-from geocsp.commands.sources import (
-    BandNumbers,
-    BandRange,
-    Crs,
-    Folder,
-    GroupColumn,
-    ImageColumn,
-    KeepUnplaced,
-    LabelColumn,
-    LatColumn,
-    Layer,
-    LonColumn,
-    Source,
-    SplitColumn,
-    TimeColumn,
-    Workers,
-    prepare,
-    read_options,
-    read_source,
-)
+from geocsp.commands.sources import Source, Workers, prepare, read_source, reads_a_source
 from geocsp.data.cache import Storage
+from geocsp.data.options import ReadOptions
 from geocsp.data.quarantine import QUARANTINE_FILE
 from geocsp.errors import DataError
 from geocsp.images.extract import ExtractProgress
@@ -52,8 +34,10 @@ from geocsp.images.names import parse_encoder
 _PANEL = "Which encoder"
 
 
+@reads_a_source
 def features(
     source: Source,
+    options: ReadOptions,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder of the features, made if needed.")
     ] = Path("runs/features"),
@@ -95,19 +79,6 @@ def features(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit code 2 if anything had to be left out.")
     ] = False,
-    image_column: ImageColumn = None,
-    lon_column: LonColumn = None,
-    lat_column: LatColumn = None,
-    time_column: TimeColumn = None,
-    label_column: LabelColumn = None,
-    split_column: SplitColumn = None,
-    group_column: GroupColumn = None,
-    crs: Crs = None,
-    folder: Folder = None,
-    bands: BandNumbers = None,
-    value_range: BandRange = None,
-    layer: Layer = None,
-    keep_unplaced: KeepUnplaced = False,
     workers: Workers = None,
 ) -> None:
     """Run a frozen image encoder over geo-tagged images and keep the features.
@@ -128,21 +99,6 @@ def features(
 
         geocsp features inat2018:/data/inat2018 -e moco:moco_v2_800ep.pth.tar --engine ray
     """
-    options = read_options(
-        image_column,
-        lon_column,
-        lat_column,
-        time_column,
-        label_column,
-        split_column,
-        group_column,
-        crs,
-        folder,
-        bands,
-        value_range,
-        layer,
-        keep_unplaced,
-    )
     network = parse_encoder(
         encoder, weights=weights, allow_download=allow_download, pixels=pixels, channels=channels
     )

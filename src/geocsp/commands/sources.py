@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from inspect import Signature, signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -117,21 +119,21 @@ def _numbers(
 
 
 def read_options(
-    image_column: str | None,
-    lon_column: str | None,
-    lat_column: str | None,
-    time_column: str | None,
-    label_column: str | None,
-    split_column: str | None,
-    group_column: str | None,
-    crs: str | None,
-    folder: str | None,
-    bands: str | None,
-    value_range: str | None,
-    layer: str | None,
-    keep_unplaced: bool,
+    image_column: ImageColumn = None,
+    lon_column: LonColumn = None,
+    lat_column: LatColumn = None,
+    time_column: TimeColumn = None,
+    label_column: LabelColumn = None,
+    split_column: SplitColumn = None,
+    group_column: GroupColumn = None,
+    crs: Crs = None,
+    folder: Folder = None,
+    bands: BandNumbers = None,
+    value_range: BandRange = None,
+    layer: Layer = None,
+    keep_unplaced: KeepUnplaced = False,
 ) -> ReadOptions:
-    """How to read, from the options above in their order.
+    """How to read, from the options of the command line.
 
     Raises:
         BadParameter: bands or a range that cannot be.
@@ -147,6 +149,22 @@ def read_options(
     )
     chosen = bands_of(bands, value_range)
     return ReadOptions(columns, crs, folder, chosen, keep_unplaced, layer=layer)
+
+
+def reads_a_source(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command all options of :func:`read_options` in place of its parameter ``options``."""
+    added = signature(read_options, eval_str=True).parameters
+    own = [p for p in signature(command, eval_str=True).parameters.values() if p.name != "options"]
+
+    def run(**given: Any) -> None:
+        options = read_options(**{name: given.pop(name) for name in added})
+        command(options=options, **given)
+
+    every = [p.replace(kind=p.KEYWORD_ONLY) for p in (*own, *added.values())]
+    run.__signature__ = Signature(every)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in every}
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    return run
 
 
 def prepare(output: Path) -> None:

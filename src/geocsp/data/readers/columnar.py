@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from geocsp.data.assemble import Origin, assemble
-from geocsp.data.columns.coordinates import Geometry, PlaceColumns, Places, place_columns
+from geocsp.data.columns.coordinates import Geometry, Pair, PlaceColumns, Places, place_columns
 from geocsp.data.columns.fields import ROLES, Fields, is_pair_name
 from geocsp.data.columns.moments import times_from
 from geocsp.data.columns.numerals import numerals
@@ -31,28 +31,8 @@ _TRIED = 64
 """Images that are looked into before it is believed that none has a place."""
 
 
-@dataclass(frozen=True)
-class ListPair(PlaceColumns):
-    """A column of lists of two numbers or more, the coordinates.
-
-    Attributes:
-        column: name of the column.
-        latitude_first: the order of the two numbers.
-    """
-
-    column: str
-    latitude_first: bool
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The column."""
-        return (self.column,)
-
-    @property
-    def notes(self) -> list[str]:
-        """In which order the numbers are read."""
-        first = "latitude" if self.latitude_first else "longitude"
-        return [f"column {self.column!r} is taken as {first} first"]
+class ListPair(Pair):
+    """A column of lists of two numbers or more, the coordinates."""
 
     def read(self, block: Mapping[str, pa.Array]) -> Places:
         """Places of N rows."""
