@@ -1,9 +1,11 @@
+import errno
+import os
 import stat
 
 import pytest
 
 from geocsp import files
-from geocsp.files import write_atomically
+from geocsp.files import write_atomically, write_new
 
 
 def test_content_is_written_readable_and_nothing_else_is_left(tmp_path):
@@ -44,3 +46,21 @@ def test_content_that_cannot_be_written_leaves_the_old_file_and_no_other(tmp_pat
         write_atomically(path, "text")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_new_file_is_written_once(tmp_path):
+    path = tmp_path / "a"
+    write_new(path, b"first")
+    write_new(path, b"second")
+    assert path.read_bytes() == b"first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_without_links_a_new_file_is_written_all_the_same(tmp_path, monkeypatch):
+    def link(source, target):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+    write_new(tmp_path / "a", b"content")
+    assert (tmp_path / "a").read_bytes() == b"content"
+    assert list(tmp_path.iterdir()) == [tmp_path / "a"]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from geocsp.images.features import Features
 from geocsp.location.base import LocationEncoder
 from geocsp.passes import in_passes
 from geocsp.saved import Saved
@@ -45,13 +46,17 @@ class GeoModel(Saved):
         """Inverse temperature, at most 100 (as in CLIP), a scalar."""
         return self.log_scale.clamp(max=math.log(100.0)).exp()
 
-    def standardise_by(self, features: Tensor) -> None:
+    def standardise_by(self, features: Tensor | Features) -> None:
         """Centre and scale image features by the mean and deviation of these, ``(N, F)``.
 
         The published method does not; without it the largest features rule the similarity.
         """
-        self.feature_mean.copy_(features.mean(0))
-        self.feature_deviation.copy_(features.std(0, correction=0).clamp_min(1e-6))
+        if isinstance(features, Tensor):
+            mean, deviation = features.mean(0), features.std(0, correction=0)
+        else:
+            mean, deviation = features.moments()
+        self.feature_mean.copy_(mean)
+        self.feature_deviation.copy_(deviation.clamp_min(1e-6))
 
     def standardised(self, features: Tensor) -> Tensor:
         """Image features as the projection gets them: ``(B, F)`` to ``(B, F)``."""

@@ -51,15 +51,21 @@ def test_rows_without_a_usable_place_are_told_and_left_out_or_kept(keep):
     label = Categories.of(list("abcdefg"))
     table = assemble(letters(7), lonlat, time=time, label=label, keep_unplaced=keep)
     rows = [*range(7)] if keep else [0, 5]
-    assert [problem.file for problem in table.problems] == [f"{c}.jpg" for c in "bcdeg"]
-    assert table.problems[-1].reason == "longitude -181 is outside [-180, 360] degrees"
+    left_out = [] if keep else [f"{c}.jpg" for c in "bcdeg"]
+    assert [problem.file for problem in table.problems] == left_out
+    if not keep:
+        assert table.problems[-1].reason == "longitude -181 is outside [-180, 360] degrees"
     assert table.time.tolist() == time[rows].tolist()
     assert table.labels.tolist() == rows
     assert table.class_names == tuple("abcdefg")
     wanted = np.full((7, 2), np.nan)
     wanted[[0, 5]] = [[1, 2], [-170, 5]]
     np.testing.assert_array_equal(table.lonlat, wanted[rows])
-    assert table.notes == ("1 longitudes from 180 to 360 were wrapped",)
+    *unknown, wrapped = table.notes
+    assert wrapped == "1 longitudes from 180 to 360 were wrapped"
+    zero = "lon 0, lat 0: that is what many devices write when they know no place"
+    first = f"5 places cannot be used and count as unknown; the first: b.jpg: {zero}"
+    assert unknown == ([first] if keep else [])
     assert lonlat[5].tolist() == [190, 5], "what the caller holds is not changed"
 
 
@@ -144,7 +150,7 @@ def test_a_sieve_counts_over_blocks():
         (0, -0.0, "lon 0, lat 0: that is what many devices write when they know no place"),
         (50, 100, "latitude 100 is outside [-90, 90] degrees; are longitude and latitude swapped?"),
         (100, 100, "latitude 100 is outside [-90, 90] degrees"),
-        (5e5, 5e6, "latitude 5e+06 is outside [-90, 90] degrees" + METRES),
+        (5e5, 5e6, "latitude 5000000 is outside [-90, 90] degrees" + METRES),
         (5e5, 5, "longitude 500000 is outside [-180, 360] degrees" + METRES),
         (-200, 5, "longitude -200 is outside [-180, 360] degrees"),
     ],
@@ -152,3 +158,23 @@ def test_a_sieve_counts_over_blocks():
 def test_what_is_wrong_with_a_place_is_told(lon, lat, reason):
     assert not usable(np.array([[lon, lat]])).any()
     assert why_unusable(lon, lat) == reason
+
+
+def test_wrapping_is_for_longitudes_of_good_rows_alone():
+    table = assemble(
+        FileImages(pa.chunked_array([["a", "b", "c"]])),
+        np.array([[360.0, 5.0], [200.0, 95.0], [1.0, 1.0]]),
+    )
+    assert table.lonlat.tolist() == [[0, 5], [1, 1]]
+    assert table.notes == ("1 longitudes from 180 to 360 were wrapped",)
+
+
+def test_a_kept_row_without_one_coordinate_is_no_problem():
+    table = assemble(
+        FileImages(pa.chunked_array([["a", "b"]])),
+        np.array([[5.0, np.nan], [np.nan, 5.0]]),
+        keep_unplaced=True,
+    )
+    assert len(table) == 2
+    assert np.isnan(table.lonlat).all()
+    assert table.problems == ()

@@ -1,4 +1,5 @@
 import threading
+import time
 
 import pytest
 import torch
@@ -33,6 +34,7 @@ def test_a_batch_outlives_the_next_one_being_read(cache):
     batches = feature_batches(cache, [torch.tensor([n]) for n in range(20)])
     kept = next(batches)
     for batch in batches:
+        time.sleep(0.005)  # the one after this is being read meanwhile
         assert kept.features[0, 0] == 3 * kept.rows[0]
         kept = batch
 

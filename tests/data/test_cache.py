@@ -1,5 +1,6 @@
 import errno
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -161,7 +162,7 @@ def test_a_full_disk_is_told_when_the_cache_is_described(store, monkeypatch):
     def full(path, content):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(module, "write_atomically", full)
+    monkeypatch.setattr(module, "write_new", full)
     with pytest.raises(DataError, match="No space left on device"):
         store.describe(encoder="fake")
 
@@ -308,3 +309,41 @@ def test_there_are_never_more_than_512_shards(tmp_path, rows, shard_rows):
     store = FeatureCache(tmp_path, rows=rows, dim=1)
     assert store.shard_rows == shard_rows
     assert store.shards <= 512
+
+
+def test_writing_leaves_the_features_of_the_caller_alone(store):
+    features = rows_of(store, 1).half()
+    before = features.clone()
+    store.write(1, features, {5: "broken"})
+    assert torch.equal(features, before)
+
+
+def test_a_shard_that_is_good_at_last_has_no_failures(store):
+    store.write(0, torch.ones(4, 3), {1: "is damaged"})
+    store.write(0, torch.ones(4, 3))
+    assert store.failures() == {}
+    store.write(1, torch.ones(4, 3), {5: "is damaged"})
+    store.forget(1)
+    assert store.failures() == {}
+    assert store.missing() == [1, 2]
+
+
+def test_a_cache_that_was_read_travels_light(store):
+    fill(store)
+    store.read()
+    again = pickle.loads(pickle.dumps(store))
+    assert len(pickle.dumps(store)) < 1000
+    assert torch.equal(again.read(), store.read())
+
+
+def test_a_mask_is_no_row_number(store):
+    fill(store)
+    with pytest.raises(IndexError, match="rows are numbers, not a mask"):
+        store[torch.ones(10, dtype=torch.bool)]
+
+
+def test_the_first_description_stays(store):
+    store.describe(encoder="first")
+    store.describe(encoder="second")
+    assert store.about()["encoder"] == "first"
+    assert [path.name for path in store.folder.iterdir()] == ["about.json"]

@@ -66,3 +66,31 @@ def test_what_cannot_be_seen_is_missing(path):
 )
 def test_names_relative_to_a_folder(folder, name, expected):
     assert full_path(folder, name) == expected
+
+
+def test_file_urls_may_have_escapes(tmp_path):
+    for name in ("Fr\u00f6sche 1.jpg", "100%25.jpg"):
+        (tmp_path / name).write_bytes(b"x")
+    escaped = (tmp_path / "Fr\u00f6sche 1.jpg").as_uri()
+    assert "%20" in escaped
+    assert load_file(escaped) == tmp_path / "Fr\u00f6sche 1.jpg"
+    assert load_file(f"file://{tmp_path}/100%25.jpg") == tmp_path / "100%25.jpg"
+    assert stamp_of(escaped) == stamp_of(str(tmp_path / "Fr\u00f6sche 1.jpg"))
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(403, PermissionError), (410, PermissionError), (503, OSError)]
+)
+def test_errors_of_servers_are_errors_of_reading(monkeypatch, status, kind):
+    class ClientResponseError(Exception):
+        pass
+
+    def fail(path, mode):
+        error = ClientResponseError("no")
+        error.status = status
+        raise error
+
+    monkeypatch.setattr(fsspec, "open", fail)
+    with pytest.raises(OSError, match=str(status) if status < 500 else "no") as caught:
+        load_file("https://host/a.jpg")
+    assert type(caught.value) is kind

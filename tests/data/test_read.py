@@ -36,9 +36,9 @@ def readers(monkeypatch):
             calls.append((name, source, options))
             return TABLE
 
-        module = types.ModuleType(f"geocsp.data.{name}")
+        module = types.ModuleType(f"geocsp.data.readers.{name}")
         setattr(module, function, reader)
-        monkeypatch.setitem(sys.modules, f"geocsp.data.{name}", module)
+        monkeypatch.setitem(sys.modules, f"geocsp.data.readers.{name}", module)
     return calls
 
 

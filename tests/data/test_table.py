@@ -39,7 +39,10 @@ def indexed(values, indices):
         ([0.5, 2.0, None], ("0.5", "2.0"), [0, 1, -1]),
         (["1.0", "1.0.1"], ("1.0", "1.0.1"), [0, 1]),
         ([True, False, None], ("False", "True"), [1, 0, -1]),
-        (["nan", "inf", "1"], ("1", "inf", "nan"), [2, 1, 0]),
+        (["nan", "inf", "1"], ("1", "inf"), [-1, 1, 0]),
+        (["x", "NA", "x ", "NULL", "N/A", "none"], ("none", "x"), [1, -1, 1, -1, -1, 0]),
+        (["NZ", "NA", "DE"], ("DE", "NA", "NZ"), [2, 1, 0]),
+        (["NA", "NA"], (), [-1, -1]),
         (["é", "z", "E"], ("E", "z", "é"), [2, 1, 0]),
         ([None, ""], (), [-1, -1]),
         ([], (), []),
@@ -262,3 +265,25 @@ def test_a_full_disk_leaves_the_old_table(tmp_path, monkeypatch):
 def test_folders_that_are_no_text_cannot_be_written(tmp_path):
     with pytest.raises(DataError, match="cannot be written as text; rename the folder"):
         table_of(folder=os.fsdecode(b"/caf\xe9")).write(tmp_path / "t.parquet")
+
+
+def test_images_are_told_apart_by_name_and_by_every_row(tmp_path):
+    def table(names):
+        for name in names:
+            (tmp_path / name).write_bytes(b"1")
+            os.utime(tmp_path / name, (1, 1))
+        return table_of(names, tmp_path)
+
+    assert table(["a", "b", "c"]).images_fingerprint != table(["a", "c", "b"]).images_fingerprint
+    names = pa.array(np.arange(70_000)).cast(pa.string())
+    many = FileImages(pa.chunked_array([names]), str(tmp_path / "none"))
+    other = FileImages(pa.chunked_array([[*names.to_pylist()[:-1], "x"]]), many.folder)
+    first, second = (GeoTable(some, np.zeros((70_000, 2))) for some in (many, other))
+    assert first.images_fingerprint != second.images_fingerprint
+    assert list(first._names()) == names.to_pylist()
+
+
+def test_paths_of_windows_are_complete(tmp_path):
+    table = full(tmp_path / "photos", ("C:\\x\\a.jpg", "D:/b.jpg", "c.jpg"))
+    names = pq.read_table(table.write(tmp_path / "t.parquet"))["image"].to_pylist()
+    assert names == ["C:\\x\\a.jpg", "D:/b.jpg", f"{tmp_path}/photos/c.jpg"]

@@ -275,3 +275,11 @@ def test_threads_see_the_same():
     for thread in threads:
         thread.join()
     assert found == [True] * 80
+
+
+def test_what_bicubic_overshoots_is_cut_and_does_not_wrap():
+    stored = np.zeros((16, 16, 3), np.uint8)
+    stored[:, 8:] = 255
+    framing = Framing(pixels=24, resampling=Resampling.BICUBIC)
+    row = decode(stored, framing)[0, :, 0].astype(int)
+    assert (np.diff(row) >= 0).all()

@@ -1,5 +1,8 @@
+import errno
 import json
 import sys
+import threading
+import time
 from dataclasses import asdict
 
 import numpy as np
@@ -7,8 +10,10 @@ import pytest
 import torch
 
 from geocsp.data import cache as cache_module
+from geocsp.data.cache import FeatureCache, Storage
+from geocsp.errors import DataError
 from geocsp.images import ImageEncoder, extract
-from geocsp.images.extract import ExtractionPlan, ExtractProgress, features_of
+from geocsp.images.extract import ExtractionPlan, ExtractProgress, Loaded, features_of
 from geocsp.images.framing import Framing
 
 extract_module = sys.modules["geocsp.images.extract"]
@@ -169,3 +174,98 @@ def test_no_more_batches_are_loaded_ahead_than_memory_should_hold(tmp_path):
     )
     assert max(ahead) <= (2 * 2 + 2) * 4
     assert sorted(loaded) == list(range(200))
+
+
+def test_another_storage_has_a_cache_of_its_own(tmp_path):
+    stores = [
+        ExtractionPlan.make(MeanColour(), Noise(5), cache=tmp_path, storage=storage).store.folder
+        for storage in Storage
+    ]
+    assert stores[0] != stores[1]
+
+
+def test_each_worker_computes_on_one_thread(tmp_path):
+    seen = []
+
+    class Spy(MeanColour):
+        def forward(self, image):
+            seen.append(torch.get_num_threads())
+            return super().forward(image)
+
+    torch.set_num_threads(2)
+    try:
+        extract(Spy(), Noise(23), cache=tmp_path, bfloat16=False)
+        assert set(seen) == {1}
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_bfloat16_is_what_the_network_computes_in():
+    from geocsp.images import EfficientNetLite0
+
+    torch.manual_seed(0)
+    encoder, images = EfficientNetLite0(pixels=64), Noise(6).pixels
+    exact, fast = (features_of(encoder, images, bfloat16=fast) for fast in (False, True))
+    assert not torch.equal(exact, fast)
+
+
+class Flawed(Noise):
+    """Rows 1, 6 and 12 fail: two batches of the first shard, one of the second."""
+
+    def load(self, rows):
+        found = {row: f"no {row}" for row in rows.tolist() if row in (1, 6, 12)}
+        return Loaded(self.pixels[rows], found)
+
+
+def test_failures_of_all_batches_of_a_shard_are_kept_and_counted(tmp_path):
+    source, seen = Flawed(23), []
+    plan = ExtractionPlan.make(MeanColour(), source, folder=tmp_path, bfloat16=False)
+    plan.run(MeanColour(), source, on_progress=seen.append)
+    assert plan.store.failures() == {1: "no 1", 6: "no 6", 12: "no 12"}
+    assert [state.failed for state in seen] == [0, 1, 2, 2, 3, 3, 3, 3]
+    (tmp_path / "000002.npy").unlink()
+    seen.clear()
+    plan.run(MeanColour(), source, on_progress=seen.append)
+    assert [state.failed for state in seen] == [3, 3]
+
+
+def test_rate_counts_this_run_alone_and_waiting_is_weighted_by_images(tmp_path, monkeypatch):
+    store = FeatureCache(tmp_path, rows=30, dim=1)
+    store.write(0, torch.zeros(10, 1))
+    clock, seen = iter([0.0, 2.0, 4.0]), []
+    monkeypatch.setattr(extract_module.time, "perf_counter", lambda: next(clock))
+    meter = extract_module.Meter(store, [1, 2], seen.append)
+    meter.advance(8, 0, 0.5)
+    meter.advance(2, 0, 0.0)
+    assert [state.rate for state in seen] == [0.0, 4.0, 2.5]
+    assert [state.wait_share for state in seen] == [0.0, 0.5, 0.4]
+
+
+def test_after_an_error_what_waits_is_not_loaded(tmp_path):
+    loaded = []
+
+    class Dying(Noise):
+        def images(self, rows):
+            loaded.append(rows[0])
+            if rows[0] > 0:
+                time.sleep(0.2)
+            return super().images(rows)
+
+    source = Dying(400, fails_at=1)
+    plan = ExtractionPlan.make(MeanColour(), source, folder=tmp_path, bfloat16=False)
+    with pytest.raises(OSError, match="disk is gone"):
+        plan.run(MeanColour(), source, workers=8)
+    assert len(loaded) <= 12  # of 17 in the queue
+
+
+def test_a_full_disk_stops_the_workers(tmp_path, monkeypatch):
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    plan = ExtractionPlan.make(MeanColour(), Noise(400), folder=tmp_path, bfloat16=False)
+    plan.start(MeanColour(), Noise(400))
+    monkeypatch.setattr(cache_module, "write_atomically", full)
+    with pytest.raises(DataError, match="No space left") as caught:
+        plan.fill(plan.store.missing(), MeanColour(), Noise(400), workers=2)
+    assert caught.tb is not None  # the traceback keeps the frames alive
+    assert not [t for t in threading.enumerate() if t.name.startswith("geocsp-images")]

@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +16,16 @@ import torch
 from toys import ToyEncoder, toy_photos
 
 from geocsp.data import cache as cache_module
+from geocsp.data.batches import feature_batches
 from geocsp.data.cache import FeatureCache, Storage
+from geocsp.data.images import FileImages
+from geocsp.data.quarantine import Problem
 from geocsp.errors import DataError
+from geocsp.images import features as features_module
 from geocsp.images.decode import decode
-from geocsp.images.extract import features_of
+from geocsp.images.extract import ExtractionPlan, features_of
 from geocsp.images.features import Features, compute_features, open_features
+from geocsp.images.table_source import TableImages
 
 
 @pytest.fixture(autouse=True)
@@ -224,3 +231,139 @@ def test_pretraining_reads_features_off_the_disk_and_ends_as_from_memory(tmp_pat
         pretrain(model, objective, given, lonlat, PretrainSettings(2, batch_size=8), seed=0)
         weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
     assert torch.equal(*weights)
+
+
+def test_rows_taken_after_a_failure_are_those_of_the_table(tmp_path):
+    table = toy_photos(tmp_path / "photos", 8, broken=(0, 3))
+    table = replace(table, problems=(Problem("left.csv", 4, "no latitude"),))
+    features = compute_features(ToyEncoder(), table, tmp_path / "out", bfloat16=False)
+    some = np.array([4, 1])
+    taken = features.take(some)
+    assert torch.equal(taken.read(), features.read()[some])
+    assert taken.table.images.names.to_pylist() == ["006.png", "002.png"]
+    files = [problem.file for problem in features.table.problems]
+    assert files == ["left.csv", "000.png", "003.png"]
+
+
+def test_images_that_can_be_used_at_last_are_computed_by_the_next_run(tmp_path):
+    table = toy_photos(tmp_path / "photos", 23)
+    hidden = tmp_path / "hidden.png"
+    (tmp_path / "photos" / "003.png").rename(hidden)
+
+    class Unreachable(FileImages):
+        """Stamps as of files that are there, as when a disk goes away later."""
+
+        def stamps(self):
+            return ["there"] * len(self)
+
+    images = Unreachable(table.images.names, table.images.folder)
+    gone = replace(table, images=images)
+    assert len(compute_features(ToyEncoder(), gone, tmp_path / "gone", bfloat16=False)) == 22
+    hidden.rename(tmp_path / "photos" / "003.png")
+    encoder = ToyEncoder()
+    features = compute_features(encoder, gone, tmp_path / "gone", bfloat16=False)
+    assert len(features) == 23
+    assert encoder.calls == 1  # the shard of that image alone
+    assert features.table.problems == ()
+    whole = compute_features(ToyEncoder(), table, tmp_path / "whole", bfloat16=False)
+    assert torch.equal(features.read(), whole.read())
+
+
+def test_a_folder_where_nothing_could_be_used_is_free_for_other_settings(tmp_path):
+    table = toy_photos(tmp_path / "photos", 3, broken=(0, 1, 2))
+    with pytest.raises(DataError, match="none of 3 images"):
+        compute_features(ToyEncoder(), table, tmp_path / "out", bfloat16=False)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["quarantine.csv"]
+    listed = (tmp_path / "out" / "quarantine.csv").read_text().splitlines()
+    assert len(listed) == 4
+    good = toy_photos(tmp_path / "good", 4)
+    assert len(compute_features(ToyEncoder(1), good, tmp_path / "out", bfloat16=False)) == 4
+
+
+def test_features_without_a_word_on_what_they_are_of_are_not_adopted(tmp_path):
+    table = toy_photos(tmp_path / "photos", 5)
+    compute_features(ToyEncoder(), table, tmp_path / "out", bfloat16=False)
+    (tmp_path / "out" / "about.json").unlink()
+    with pytest.raises(DataError, match=r"holds features without about.json"):
+        compute_features(ToyEncoder(1), table, tmp_path / "out", bfloat16=False)
+
+
+def test_of_two_runs_that_start_together_on_one_folder_one_wins(tmp_path):
+    table = toy_photos(tmp_path / "photos", 40)
+    start, ends = threading.Barrier(2), []
+
+    class Late(FeatureCache):
+        def about(self):
+            found = super().about()
+            if found is None:
+                start.wait(10)  # both see a new folder
+            return found
+
+    def run(seed):
+        encoder = ToyEncoder(seed)
+        source = TableImages(table.images, table.images_fingerprint, encoder.framing)
+        plan = ExtractionPlan.make(encoder, source, folder=tmp_path / "out", bfloat16=False)
+        plan = replace(plan, store=Late(tmp_path / "out", 40, 5, shard_rows=10))
+        try:
+            plan.run(encoder, source)
+            ends.append(seed)
+        except DataError as error:
+            ends.append(str(error))
+
+    threads = [threading.Thread(target=run, args=(seed,)) for seed in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    (winner,) = [end for end in ends if isinstance(end, int)]
+    (loser,) = [end for end in ends if isinstance(end, str)]
+    assert "holds other features (encoder_fingerprint differ)" in loser
+    alone = compute_features(ToyEncoder(winner), table, tmp_path / "alone", bfloat16=False)
+    assert torch.equal(FeatureCache(tmp_path / "out", 40, 5, shard_rows=10).read(), alone.read())
+
+
+def test_batches_of_features_are_rows_of_their_table(tmp_path):
+    table = toy_photos(tmp_path / "photos", 30, broken=(0, 7))
+    features = compute_features(ToyEncoder(), table, tmp_path / "out", bfloat16=False)
+    mixed = features.take(np.array([20, 3, 11, 4, 0, 27]))
+    for given in (features, mixed):
+        whole, seen = given.read(), []
+        order = torch.randperm(len(given), generator=torch.Generator().manual_seed(0))
+        for batch in feature_batches(given, order.split(4)):
+            assert torch.equal(batch.features, whole[batch.rows])
+            seen += batch.rows.tolist()
+        assert sorted(seen) == list(range(len(given)))
+
+
+def test_moments_are_those_of_the_features_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(features_module, "_ROWS", 7)
+    table = toy_photos(tmp_path / "photos", 30, broken=(2,))
+    features = compute_features(ToyEncoder(), table, tmp_path / "out", bfloat16=False)
+    mean, deviation = features.moments()
+    whole = features.read().double()
+    torch.testing.assert_close(mean, whole.mean(0))
+    torch.testing.assert_close(deviation, whole.std(0, correction=0))
+    import geocsp
+
+    models = [geocsp.GeoModel(geocsp.create("location", "wrap", dim=8), 5) for _ in range(2)]
+    models[0].standardise_by(features)
+    models[1].standardise_by(features.read())
+    torch.testing.assert_close(models[0].feature_mean, models[1].feature_mean)
+    torch.testing.assert_close(models[0].feature_deviation, models[1].feature_deviation)
+
+
+def test_an_encoder_in_training_mode_is_used_in_evaluation_mode_and_left_as_it_was(tmp_path):
+    class Normed(ToyEncoder):
+        def __init__(self):
+            super().__init__()
+            self.norm = torch.nn.BatchNorm2d(3)
+            self.train()
+
+        def forward(self, image):
+            return super().forward(self.norm(image))
+
+    encoder, table = Normed(), toy_photos(tmp_path / "photos", 12)
+    before = encoder.fingerprint()
+    compute_features(encoder, table, tmp_path / "out", bfloat16=False)
+    assert encoder.fingerprint() == before
+    assert encoder.norm.training

@@ -120,3 +120,15 @@ def test_a_mean_fits_the_channels(mean):
 def test_pooling_leaves_vectors_as_they_are():
     vectors = torch.randn(2, 3)
     assert pooled(vectors, Pooling.MEAN) is vectors
+
+
+def test_networks_that_differ_in_what_has_no_weights_differ_in_fingerprint():
+    torch.manual_seed(0)
+    first = nn.Conv2d(3, 4, 3)
+    second = nn.Conv2d(3, 4, 3, dilation=2)
+    second.load_state_dict(first.state_dict())
+    networks = [nn.Sequential(first, nn.ReLU()), nn.Sequential(first, nn.GELU())]
+    networks.append(nn.Sequential(second, nn.ReLU()))
+    settings = {"framing": Framing(16), "mean": 0.0, "deviation": 1.0}
+    prints = {ModuleEncoder(network, **settings).fingerprint() for network in networks}
+    assert len(prints) == 3

@@ -95,3 +95,19 @@ def test_it_travels_to_other_processes(images):
     assert np.array_equal(again.load(np.array([0])).images, expected)
     assert len(again) == 7
     assert again.fingerprint == "a fingerprint"
+
+
+def test_a_file_where_a_folder_should_be_is_a_failure(images):
+    inside = FileImages(pa.chunked_array([["0.png/x.png"]]), folder=images.folder)
+    assert source(inside).load(np.array([0])).failed[0].startswith("cannot be read: Not a dir")
+
+
+def test_numbers_for_an_encoder_of_numbers_are_not_cut_to_bytes(images):
+    class Numbers(FileImages):
+        def load(self, row):
+            return np.full((5, 5, 2), 1000.5 - 2000 * row, np.float32)
+
+    framed = TableImages(Numbers(images.names), "", Framing(5, channels=2, as_bytes=False))
+    loaded = framed.load(np.array([0, 1]))
+    assert loaded.images.dtype == np.float32
+    assert loaded.images[:, 0, 0, 0].tolist() == [1000.5, -999.5]

@@ -183,9 +183,9 @@ def _facts(made: Features, encoder: str, output: Path, show: _Show) -> dict[str,
 def _told(facts: dict[str, Any], made: Features) -> str:
     lines = [f"{facts['images']:,} images, {facts['dim']} features each, in {facts['folder']}"]
     if facts["images_per_second"]:
+        waiting = f", {facts['wait_share']:.0%} of the time waiting for images"
         lines.append(
-            f"{facts['images_per_second']:,.0f} images/s, {facts['wait_share']:.0%} of the time "
-            "waiting for images"
+            f"{facts['images_per_second']:,.0f} images/s{waiting if facts['wait_share'] else ''}"
         )
     lines += [f"note: {note}" for note in made.table.notes]
     if made.table.problems:

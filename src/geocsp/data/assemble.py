@@ -80,11 +80,13 @@ class Sieve:
 
     Attributes:
         keep_unplaced: keep rows without a usable place.
-        problems: rows that were left out, or have no usable place.
+        problems: rows that were left out.
     """
 
     keep_unplaced: bool = False
     problems: list[Problem] = field(default_factory=list)
+    _unusable: int = 0
+    _first: Problem | None = None
     _rows: int = 0
     _wrapped: int = 0
     _swapped: int = 0
@@ -108,10 +110,14 @@ class Sieve:
         bad = ~usable(places)
         unnamed = np.zeros(len(places), dtype=np.bool_) if nameless is None else nameless
         out = np.flatnonzero(bad | unnamed)
-        for row, (lon, lat) in zip(out.tolist(), lonlat[out].tolist(), strict=True):
+        for row, (lon, lat) in zip(out.tolist(), places[out].tolist(), strict=True):
             reason = "names no image" if unnamed[row] else reasons.get(row)
-            if reason or not self.keep_unplaced or not math.isnan(lon + lat):
-                self.problems.append(Problem(*origin(row), reason or why_unusable(lon, lat)))
+            problem = Problem(*origin(row), reason or why_unusable(lon, lat))
+            if unnamed[row] or not self.keep_unplaced:
+                self.problems.append(problem)
+            elif reason or not math.isnan(lon + lat):
+                self._unusable += 1
+                self._first = self._first or problem
         self._rows += len(places)
         self._swapped += int(_swapped(lonlat[bad]).sum())
         if bad.any():
@@ -122,6 +128,11 @@ class Sieve:
     def notes(self) -> list[str]:
         """What is peculiar about the places as a whole."""
         notes = []
+        if self._first:
+            notes.append(
+                f"{self._unusable} places cannot be used and count as unknown; the first: "
+                f"{self._first}"
+            )
         if self._wrapped:
             notes.append(f"{self._wrapped} longitudes from 180 to 360 were wrapped")
         if self._swapped > self._rows / 2:
@@ -174,5 +185,5 @@ def why_unusable(lon: float, lat: float) -> str:
     unit = "; if these are metres, name their crs" if max(abs(lat), abs(lon)) > 360 else ""
     if abs(lat) > 90:
         swapped = "; are longitude and latitude swapped?" if abs(lon) <= 90 else ""
-        return f"latitude {lat:g} is outside [-90, 90] degrees{unit or swapped}"
-    return f"longitude {lon:g} is outside [-180, 360] degrees{unit}"
+        return f"latitude {lat:.10g} is outside [-90, 90] degrees{unit or swapped}"
+    return f"longitude {lon:.10g} is outside [-180, 360] degrees{unit}"

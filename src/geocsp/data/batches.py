@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
-
-from geocsp.data.cache import FeatureCache
 
 
 @dataclass(frozen=True)
@@ -17,7 +16,7 @@ class Batch:
     """Some rows of a data set.
 
     Attributes:
-        rows: ``(B,)`` int64, rising.
+        rows: ``(B,)`` int64, which rows these are, in the order they have on disk.
         features: ``(B, dim)`` float32; its memory is used again for a later batch, so whoever keeps
             a batch beyond the next one has to copy it.
     """
@@ -26,28 +25,46 @@ class Batch:
     features: Tensor
 
 
-def feature_batches(cache: FeatureCache, batches: Iterable[Tensor]) -> Iterator[Batch]:
+class StoredFeatures(Protocol):
+    """Features on disk, such as :class:`geocsp.Features`."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(N, dim), as of a tensor."""
+        ...
+
+    def on_disk(self, rows: Tensor) -> Tensor:
+        """Rows in the order they have on disk."""
+        ...
+
+    def gather(self, rows: Tensor, out: Tensor | None = None) -> Tensor:
+        """Features of rows in that order, ``(n, dim)`` float32, into ``out`` if given."""
+        ...
+
+
+def feature_batches(features: StoredFeatures, batches: Iterable[Tensor]) -> Iterator[Batch]:
     """Read the features of batches of rows, one batch ahead of the one in use.
 
-    A batch comes in the order of its rows on disk: which rows make a batch is what matters to a
-    loss, not their order.
+    A batch comes in the order of its rows on disk, which ``batch.rows`` tells: which rows make a
+    batch is what matters to a loss, not their order.
 
     Args:
-        cache: complete cache.
+        features: :class:`geocsp.Features`, whose rows are those of its table, or a complete cache.
         batches: ``(B,)`` int64 row numbers of each batch, such as ``torch.randperm(n).split(B)``.
 
     Raises:
         IndexError: there is no such row.
         DataError: the cache is not complete.
     """
-    buffers = [torch.empty(0, cache.dim) for _ in range(3)]
+    dim = features.shape[1]
+    buffers = [torch.empty(0, dim) for _ in range(3)]
 
     def read(number: int, rows: Tensor) -> Batch:
         place = number % len(buffers)
         if len(buffers[place]) < len(rows):
-            buffers[place] = torch.empty(len(rows), cache.dim)
-        ordered = rows.sort().values
-        return Batch(ordered, cache.gather(ordered, out=buffers[place][: len(rows)]))
+            buffers[place] = torch.empty(len(rows), dim)
+        ordered = features.on_disk(rows)
+        return Batch(ordered, features.gather(ordered, out=buffers[place][: len(rows)]))
 
     with ThreadPoolExecutor(1, "geocsp-batches") as pool:
         ahead = None

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -22,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from geocsp.errors import DataError
-from geocsp.files import write_atomically
+from geocsp.files import write_atomically, write_new
 
 SHARD_ROWS = 1024
 """Rows in a shard of a cache of moderate size."""
@@ -176,25 +178,50 @@ class FeatureCache:
                 {str(row): reason for row, reason in sorted(reasons.items())}, indent=1
             )
             self._store(self._failures_path(shard), text.encode())
+        elif self._failures_path(shard).is_file():
+            self._failures_path(shard).unlink()  # of an earlier try
         buffer = BytesIO()
         np.save(buffer, short.view(torch.uint16).numpy().view(self.storage.on_disk))
         self._store(self._path(shard), buffer.getbuffer())
 
+    def forget(self, shard: int) -> None:
+        """Remove a shard, so that it is missing.
+
+        Raises:
+            OSError: the folder cannot be written to.
+        """
+        self._path(shard).unlink(missing_ok=True)  # first: no shard is without its failures
+        self._failures_path(shard).unlink(missing_ok=True)
+
     def describe(self, **facts: Any) -> None:
-        """Write ``about.json``: sizes, and what the features were made from.
+        """Write ``about.json``, unless it is there: sizes, and what the features were made from.
 
         Raises:
             DataError: the folder cannot be written to, or the disk is full.
         """
-        self._store(
-            self.folder / ABOUT_FILE,
-            json.dumps(self._sizes() | facts, indent=2, default=str).encode(),
-        )
+        content = json.dumps(self._sizes() | facts, indent=2, default=str).encode()
+        with self._writing():
+            write_new(self.folder / ABOUT_FILE, content)
+
+    def clear(self) -> None:
+        """Remove all of the cache.
+
+        Raises:
+            OSError: the folder cannot be written to.
+        """
+        (self.folder / ABOUT_FILE).unlink(missing_ok=True)
+        for shard in range(self.shards):
+            self.forget(shard)
 
     def _store(self, path: Path, content: bytes | memoryview) -> None:
+        with self._writing():
+            write_atomically(path, content)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, content)
+            yield
         except OSError as error:
             raise DataError(f"cannot write features to {self.folder}: {error.strerror}") from error
 
@@ -235,12 +262,18 @@ class FeatureCache:
             IndexError: there is no such row.
             DataError: the cache is not complete.
         """
+        if torch.as_tensor(rows).dtype == torch.bool:
+            raise IndexError("rows are numbers, not a mask; torch.nonzero makes numbers of it")
         wanted = torch.as_tensor(rows, dtype=torch.int64)
         order = wanted.argsort()
         features = self.gather(wanted[order])
         back = torch.empty_like(order)
         back[order] = torch.arange(len(order))
         return features[back]
+
+    def on_disk(self, rows: Tensor) -> Tensor:
+        """Rows in the order they have on disk, ``(n,)``."""
+        return rows.sort().values
 
     def gather(self, rows: Tensor, out: Tensor | None = None) -> Tensor:
         """Features of rows in rising order, ``(n, dim)`` float32.
@@ -279,6 +312,10 @@ class FeatureCache:
             lacking = self.shards - len(complete)
             raise DataError(f"{self.folder} lacks {lacking} of {self.shards} shards")
         return complete
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the memory maps, which would travel as copies."""
+        return {name: value for name, value in vars(self).items() if name != "_maps"}
 
     def _path(self, shard: int) -> Path:
         return self.folder / f"{shard:06d}.npy"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, overload
+from urllib.parse import unquote
 
 import fsspec
 import numpy as np
@@ -44,6 +46,9 @@ class Bands:
             raise ValueError(f"give both ends of the range or none: {self.low}, {self.high}")
         if self.low is not None and self.high is not None and not self.low < self.high:
             raise ValueError(f"the range must rise, got {self.low:g} to {self.high:g}")
+        if self.low is not None and self.high is not None:  # 3000 and 3000.0 are one range
+            object.__setattr__(self, "low", float(self.low))
+            object.__setattr__(self, "high", float(self.high))
 
 
 class Images(ABC):
@@ -122,6 +127,10 @@ class FileImages(Images):
         return replace(self, names=self.names.take(pa.array(rows)))
 
 
+_REFUSED = (400, 401, 402, 403, 405, 406, 410, 414, 451)
+"""HTTP's ways to say that there will be no such file however often one asks."""
+
+
 class RowTexts(Sequence[str]):
     """Texts made when they are asked for, so that millions of rows fill no memory."""
 
@@ -152,21 +161,30 @@ def load_file(path: str) -> Path | bytes:
         OSError: the remote file is not there, or cannot be read.
         DataError: no file system is known, or installed, for such a URL.
     """
-    if not is_url(path):
-        return Path(path)
+    local = _local(path)
+    if local is not None:
+        return local
     try:
         with fsspec.open(path, "rb") as file:
             content: bytes = file.read()
+    except OSError:
+        raise
     except (ValueError, ImportError) as error:
         raise DataError(f"{path} cannot be opened: {error}") from error
+    except Exception as error:  # remote systems have errors of their own
+        status = getattr(error, "status", 0)
+        if status in _REFUSED:
+            raise PermissionError(errno.EACCES, f"HTTP status {status}") from error
+        raise OSError(errno.EIO, f"{path}: {error or type(error).__name__}") from error
     return content
 
 
 def stamp_of(path: str) -> str:
     """Size and time of change of a file, or what its file system tells; "missing" if not there."""
     try:
-        if not is_url(path):
-            status = Path(path).stat()
+        local = _local(path)
+        if local is not None:
+            status = local.stat()
             return f"{status.st_size} {status.st_mtime_ns}"
         system, inner = fsspec.url_to_fs(path)
         facts = system.info(inner)
@@ -174,6 +192,16 @@ def stamp_of(path: str) -> str:
         return "missing"
     known = (facts.get(key) for key in _CHANGES)
     return " ".join(str(value) for value in known if value is not None)
+
+
+def _local(path: str) -> Path | None:
+    """A path on this computer, also as ``file://`` with or without escapes; else None."""
+    if not is_url(path):
+        return Path(path)
+    if not path.lower().startswith("file:///"):
+        return None
+    plain = Path(path[len("file://") :])
+    return plain if plain.exists() else Path(unquote(str(plain)))
 
 
 def full_path(folder: str, name: str) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from geocsp.errors import DataError
 from geocsp.files import write_atomically
 
 Floats = NDArray[np.float64]
+ABOUT_KEY = b"geocsp"
+"""Where a written table says how its images are opened."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -48,14 +51,17 @@ class Categories:
     def of(cls, values: pa.ChunkedArray | pa.Array | Sequence[object]) -> Categories:
         """Number the different values that occur, sorted, numbers as numbers.
 
-        Null, NaN and "" are unknown. Whole numbers are the same with and without decimals, which
-        missing values give them: 3, 3.0, "3" and "3.0" are all named "3" where all values are
-        whole numbers.
+        Null, NaN, "" and the texts that programs write for them ("NA", "NULL" and the like) are
+        unknown, but for "NA" among codes of two capitals, which is Namibia. Spaces around a name do
+        not count. Whole numbers are the same with and without decimals, which missing values give
+        them: 3, 3.0, "3" and "3.0" are all named "3" where all values are whole numbers.
 
         Raises:
             DataError: a column of lists or the like.
         """
         codes, names = _encode(_column(values))
+        if "NA" in names and not _are_codes(names):
+            names = [None if name == "NA" else name for name in names]
         kept = _sorted(name for name in names if name)
         place = {name: number for number, name in enumerate(kept)}
         new = np.array([place.get(name, -1) if name else -1 for name in [*names, None]], np.int64)
@@ -71,6 +77,8 @@ class Categories:
         return pa.DictionaryArray.from_arrays(codes, pa.array(self.names, pa.string()))
 
 
+_UNKNOWN = ("", "N/A", "NaN", "nan", "NULL", "null", "<NA>")
+"""What R, pandas and data bases write where there is no value."""
 _NUMBER = re.compile(r"[+-]?\d{1,40}(\.\d{1,40})?([eE][+-]?\d{1,3})?", re.ASCII)
 _WHOLE = re.compile(r"-?\d{1,40}(\.0{1,40})?", re.ASCII)
 
@@ -110,6 +118,12 @@ def _encode(column: pa.ChunkedArray) -> tuple[Integers, list[str | None]]:
     return codes, texts
 
 
+def _are_codes(names: Iterable[str | None]) -> bool:
+    """Whether names are pairs of capitals, such as countries, of which NA is Namibia."""
+    others = [name for name in names if name and name != "NA"]
+    return bool(others) and all(len(name) == 2 and name.isupper() for name in others)
+
+
 def _signed(indices: pa.Array) -> NDArray[np.signedinteger[Any]]:
     """Indices with -1 where null."""
     kind = indices.type if pa.types.is_signed_integer(indices.type) else pa.int64()
@@ -117,9 +131,11 @@ def _signed(indices: pa.Array) -> NDArray[np.signedinteger[Any]]:
 
 
 def _text(value: object) -> str | None:
-    if value is None or value != value or value == "":
+    if value is None or value != value:
         return None
-    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+    text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+    text = text.strip()
+    return None if text in _UNKNOWN else text
 
 
 def _sorted(names: Iterable[str]) -> list[str]:
@@ -276,6 +292,8 @@ class GeoTable:
         table = self.to_arrow()
         if isinstance(self.images, FileImages):
             table = table.set_column(0, "image", _names_from(path.parent, self.images))
+        about = {"files": isinstance(self.images, FileImages), "bands": asdict(self.images.bands)}
+        table = table.replace_schema_metadata({ABOUT_KEY: json.dumps(about)})
         content = pa.BufferOutputStream()
         pq.write_table(table, content, compression="zstd")
         try:

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter
 
-from geocsp.data.images import FileImages
-from geocsp.data.table import Categories, Floats, GeoTable
+from geocsp.data.images import Bands, FileImages, Raw
+from geocsp.data.table import ABOUT_KEY, Categories, Floats, GeoTable
 from geocsp.errors import DataError
+
+
+class ImagesElsewhere(FileImages):
+    """Images within shards or tables, of which a written table keeps the names alone."""
+
+    def load(self, row: int) -> Raw:
+        """Nothing can be loaded.
+
+        Raises:
+            DataError: always.
+        """
+        raise DataError("is within another file; read the source itself to open it")
 
 
 def read_written(path: Path) -> GeoTable:
@@ -23,7 +37,10 @@ def read_written(path: Path) -> GeoTable:
     """
     try:
         columns = pq.read_table(path)
-        images = FileImages(columns["image"].cast(pa.string()), folder=str(path.parent))
+        about = json.loads((columns.schema.metadata or {})[ABOUT_KEY])
+        kind = FileImages if about["files"] else ImagesElsewhere
+        bands = TypeAdapter(Bands).validate_python(about["bands"])
+        images = kind(columns["image"].cast(pa.string()), str(path.parent), bands)
         names = set(columns.column_names)
         return GeoTable(
             images,
@@ -35,7 +52,7 @@ def read_written(path: Path) -> GeoTable:
         )
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing") from error
-    except (OSError, KeyError, AttributeError, pa.ArrowException) as error:
+    except (OSError, KeyError, AttributeError, ValueError, pa.ArrowException) as error:
         raise DataError(f"{path} is damaged or no table of geocsp: {error}") from error
 
 

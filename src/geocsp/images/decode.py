@@ -28,8 +28,8 @@ def decode(raw: Raw, framing: Framing, bands: Bands | None = None) -> NDArray[An
     Follows the camera's orientation, takes the first frame of an animation, scales 16-bit numbers
     to bytes, drops transparency, and turns any colour model into RGB. With ``bands``, or where the
     framing asks for other channels or other numbers than bytes, files are read as rasters; pixels
-    that are NaN or infinite become 0. Safe in threads; put :func:`geocsp.images.pictures.quiet`
-    around them to hear no warnings.
+    that are NaN or infinite become 0 (with a range, infinite ones its ends). Safe in threads; put
+    :func:`geocsp.images.pictures.quiet` around them to hear no warnings.
 
     Raises:
         DataError: the image cannot be used; the message says why.

@@ -19,9 +19,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geocsp.data.cache import FeatureCache, Storage, cache_folder
+from geocsp.data.cache import ABOUT_FILE, FeatureCache, Storage, cache_folder
 from geocsp.errors import DataError
 from geocsp.images.base import ImageEncoder
+from geocsp.passes import evaluating
 
 Integers = NDArray[np.int64]
 BATCH = 32
@@ -174,12 +175,15 @@ class ExtractionPlan:
         Raises:
             DataError: a damaged cache, a full disk, features that are not finite.
         """
-        missing = self.start(encoder)
+        missing = self.start(encoder, source)
         meter = Meter(self.store, missing, on_progress)
         self.fill(missing, encoder, source, workers=workers, meter=meter)
 
-    def start(self, encoder: ImageEncoder) -> list[int]:
+    def start(self, encoder: ImageEncoder, source: ImageSource | FallibleSource) -> list[int]:
         """Describe the cache if it is new; the shards that are missing.
+
+        Images that could not be used before are tried again, since the reason may be gone: a
+        right, a server, a decoder. Shards of those that now can be used count as missing.
 
         Raises:
             DataError: the folder holds other features, damaged ones, or cannot be written to.
@@ -189,8 +193,12 @@ class ExtractionPlan:
             "encoder_fingerprint": self.encoder_fingerprint,
             "data_fingerprint": self.data_fingerprint,
         }
-        known = self.store.about()
-        if known is None:
+        if self.store.about() is None:
+            if len(self.store.missing()) < self.store.shards:
+                raise DataError(
+                    f"{self.store.folder} holds features without {ABOUT_FILE}, which says what "
+                    "they are of; delete the folder"
+                )
             self.store.describe(
                 encoder=type(encoder).__name__,
                 recipe=getattr(encoder, "recipe", None),
@@ -198,14 +206,24 @@ class ExtractionPlan:
                 **keys,
                 versions={name: version(name) for name in ("geocsp", "torch", "numpy", "pillow")},
             )
-        else:
-            changed = [name for name, value in keys.items() if known.get(name) != value]
-            if changed:
-                raise DataError(
-                    f"{self.store.folder} holds other features ({', '.join(changed)} differ); use "
-                    "another folder or delete it"
-                )
+        known = self.store.about() or {}  # anew: another run may have been the first
+        changed = [name for name, value in keys.items() if known.get(name) != value]
+        if changed:
+            raise DataError(
+                f"{self.store.folder} holds other features ({', '.join(changed)} differ); use "
+                "another folder or delete it"
+            )
+        if isinstance(source, FallibleSource):
+            self._try_again(source)
         return self.store.missing()
+
+    def _try_again(self, source: FallibleSource) -> None:
+        rows = np.array(sorted(self.store.failures()), dtype=np.int64)
+        for some in np.split(rows, range(BATCH, len(rows), BATCH)):
+            failed = source.load(some).failed if len(some) else {}
+            for row in some.tolist():
+                if row not in failed:
+                    self.store.forget(row // self.store.shard_rows)
 
     def fill(
         self,
@@ -234,7 +252,7 @@ class ExtractionPlan:
         count = workers or torch.get_num_threads()
         batches = self._batches(shards)
         compute = _Compute(encoder, source, self.bfloat16)
-        with closing(compute.run(batches, count)) as results:
+        with evaluating(encoder), closing(compute.run(batches, count)) as results:
             for (shard, rows), result in results:
                 parts.append(result.features.to(self.store.storage.dtype))
                 failed |= result.failed
@@ -365,7 +383,8 @@ class Meter:
     ) -> None:
         self.total = len(store)
         self.done = self.total - sum(len(store.span(shard)) for shard in missing)
-        self.failed = len(store.failures())
+        fresh = set(missing)
+        self.failed = sum(row // store.shard_rows not in fresh for row in store.failures())
         self.first, self.waited, self.start = self.done, 0.0, time.perf_counter()
         self.report = report or (lambda progress: None)
         self.report(ExtractProgress(self.done, self.total, self.failed))

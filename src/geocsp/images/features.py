@@ -14,6 +14,7 @@ from torch import Tensor
 from geocsp.data.cache import FeatureCache, Storage
 from geocsp.data.images import Integers
 from geocsp.data.quarantine import QUARANTINE_FILE, Problem, write_quarantine
+from geocsp.data.read import NothingUsableError
 from geocsp.data.table import GeoTable
 from geocsp.data.written import read_written
 from geocsp.errors import DataError
@@ -23,6 +24,7 @@ from geocsp.images.pictures import quiet
 from geocsp.images.table_source import TableImages
 
 TABLE_FILE = "table.parquet"
+_ROWS = 16_384
 
 
 class Engine(StrEnum):
@@ -60,9 +62,26 @@ class Features:
         """Features of some rows of the table, ``(n, dim)`` float32, read from the disk."""
         return self.cache[self.rows[np.asarray(rows)]]
 
+    def on_disk(self, rows: Tensor) -> Tensor:
+        """Rows of the table in the order they have on disk, ``(n,)``."""
+        return rows[torch.from_numpy(self.rows[rows.numpy()]).argsort()]
+
+    def gather(self, rows: Tensor, out: Tensor | None = None) -> Tensor:
+        """Features of rows in that order, ``(n, dim)`` float32, into ``out`` if given."""
+        return self.cache.gather(torch.from_numpy(self.rows[rows.numpy()]), out)
+
     def read(self) -> Tensor:
         """All features, ``(N, dim)`` float32."""
-        return self.cache.read()[torch.from_numpy(self.rows)]
+        if len(self.rows) == len(self.cache) and bool((np.diff(self.rows) == 1).all()):
+            return self.cache.read()
+        return self[torch.arange(len(self.rows))]
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of each feature, ``(dim,)`` float64, in bounded memory."""
+        parts = [p for p in torch.arange(len(self)).split(_ROWS) if len(p)]
+        mean = sum((self[p].double().sum(0) for p in parts), torch.zeros(1)) / len(self)
+        squares = sum(((self[p].double() - mean).square().sum(0) for p in parts), torch.zeros(1))
+        return mean, (squares / len(self)).sqrt()
 
     def take(self, rows: Integers) -> Features:
         """Some rows."""
@@ -87,7 +106,9 @@ class Features:
         rows = np.setdiff1d(np.arange(len(table)), np.array(sorted(failures), dtype=np.int64))
         if len(rows) == 0:
             first = f": {bad[0].file} {bad[0].reason}" if bad else ""
-            raise DataError(f"none of {len(table)} images could be used{first}")
+            problems = (*table.problems, *bad)
+            message = f"none of {len(table)} images could be used{first}"
+            raise NothingUsableError(message, problems)
         kept = replace(table.take(rows), problems=(*table.problems, *bad))
         return cls(kept, cache, rows)
 
@@ -134,9 +155,15 @@ def compute_features(
             run_on_ray(plan, encoder, source, workers=workers, on_progress=on_progress)
         else:
             plan.run(encoder, source, workers=workers, on_progress=on_progress)
-    features = Features.of(table, plan.store)
+    report = plan.store.folder / QUARANTINE_FILE
+    try:
+        features = Features.of(table, plan.store)
+    except NothingUsableError as error:
+        write_quarantine(report, error.problems)
+        plan.store.clear()  # so that the folder can take what other settings make of the images
+        raise
     table.write(plan.store.folder / TABLE_FILE)
-    write_quarantine(plan.store.folder / QUARANTINE_FILE, features.table.problems)
+    write_quarantine(report, features.table.problems)
     return features
 
 

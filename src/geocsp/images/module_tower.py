@@ -45,8 +45,9 @@ class ModuleEncoder(ImageEncoder):
         deviation: what they are then divided by, likewise.
         dim: size of the features; found by a trial when left out.
         pooling: what becomes of tokens: ``MEAN`` of all, or the first (``CLS``).
-        architecture: name for the fingerprint; by default that of the module's class. Name another
-            one when you change the module's code.
+        architecture: name for the fingerprint; by default the module's class and what it prints,
+            which for PyTorch's layers are their settings. Name another one when you change the
+            module's code.
 
     Raises:
         DataError: the module does not take such images or gives no features.
@@ -69,7 +70,8 @@ class ModuleEncoder(ImageEncoder):
         self.framing = framing
         self.pooling = pooling
         kind = type(module)
-        self.architecture = f"{architecture or f'{kind.__module__}.{kind.__qualname__}'} {pooling}"
+        named = architecture or f"{kind.__module__}.{kind.__qualname__} {module}"
+        self.architecture = f"{named} {pooling}"
         self.register_buffer("mean", per_channel(mean, framing.channels))
         self.register_buffer("deviation", per_channel(deviation, framing.channels))
         self.eval().requires_grad_(False)

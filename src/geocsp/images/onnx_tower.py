@@ -62,8 +62,8 @@ class OnnxEncoder(ImageEncoder):
         pixels: int | None = None,
         channels: int | None = None,
         resize: int | None = None,
-        mean: float | Sequence[float] = IMAGENET_MEAN,
-        deviation: float | Sequence[float] = IMAGENET_DEVIATION,
+        mean: float | Sequence[float] | None = None,
+        deviation: float | Sequence[float] | None = None,
         output: str | None = None,
         pooling: Pooling = Pooling.MEAN,
     ) -> None:
@@ -79,8 +79,12 @@ class OnnxEncoder(ImageEncoder):
             resize=resize,
             channels=_agreed(stored_channels, channels, 3, f"{weights}: channels"),
         )
-        self.register_buffer("mean", per_channel(mean, self.framing.channels))
-        self.register_buffer("deviation", per_channel(deviation, self.framing.channels))
+        count = self.framing.channels
+        plain = (IMAGENET_MEAN, IMAGENET_DEVIATION) if count == 3 else (0.0, 1.0)
+        self.register_buffer("mean", per_channel(plain[0] if mean is None else mean, count))
+        self.register_buffer(
+            "deviation", per_channel(plain[1] if deviation is None else deviation, count)
+        )
         self.architecture = f"{self.network.digest()} {self.output} {pooling}"
         self.eval()
         self.dim = self(torch.zeros(1, self.framing.channels, self.pixels, self.pixels)).shape[1]

@@ -47,7 +47,7 @@ def run_on_ray(
         import ray.data
     except ImportError as error:
         raise MissingExtraError("ray", "ray") from error
-    missing = plan.start(encoder)
+    missing = plan.start(encoder, source)
     meter = Meter(plan.store, missing, on_progress)
     if not missing:
         return
@@ -66,6 +66,7 @@ def run_on_ray(
             _Worker,
             fn_constructor_args=(plan, ray.put(encoder), ray.put(source)),
             batch_size=1,
+            num_gpus=1 if encoder.mean.device.type == "cuda" else 0,
             compute=ray.data.ActorPoolStrategy(size=min(count, len(missing))),
         )
         for row in done.iter_rows():

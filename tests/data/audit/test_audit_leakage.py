@@ -148,3 +148,31 @@ def test_a_million_rows_take_seconds():
     data = table(places(1_000_000), names=["x"] * 1_000_000)
     (pair,) = leakage(data)
     assert pair.rows == 200_000
+
+
+def test_every_held_out_image_of_a_place_counts():
+    data = table(
+        np.array([[10.0, 20.0]] + [[30.0, 30.0]] + [[10.0, 20.0]] * 3),
+        split=["train"] + ["test"] * 4,
+    )
+    (pair,) = leakage(data)
+    assert (pair.near[0].rows, pair.near[0].share) == (3, 0.75)
+
+
+def test_twenty_values_are_splits_still():
+    assert has_splits(table(places(40), split=[str(n % 20) for n in range(40)]).split)
+    assert not has_splits(table(places(42), split=[str(n % 21) for n in range(42)]).split)
+
+
+def test_the_same_place_is_not_told_twice():
+    train = places(20)
+    data = table(np.concatenate([train, train[:5]]), split=["train"] * 20 + ["test"] * 5)
+    assert [message for _, _, message in messages(data)] == [
+        "of 'test' at the very place of an image of 'train'"
+    ]
+
+
+def test_a_split_without_rows_is_held_against_nothing():
+    lonlat = np.full((40, 2), 12.0)
+    whole = table(lonlat, split=["val"] * 20 + ["test"] * 19 + ["train"])
+    assert {pair.against for pair in leakage(whole.take(np.arange(39)))} == {"rest"}

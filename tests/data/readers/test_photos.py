@@ -164,7 +164,12 @@ def test_photos_without_a_place_are_told_or_kept(tmp_path):
     table = read_photos(tmp_path, ReadOptions(keep_unplaced=True))
     assert names(table) == ["a.jpg", "b.jpg", "c.jpg", "d.jpg", "f.png"]
     assert np.isnan(table.lonlat[1:]).all()
-    assert reasons(table) == told
+    assert reasons(table) == {"e.jpg": "is empty (0 bytes)"}
+    (unknown,) = table.notes
+    hemisphere = "GPS latitude without hemisphere (N or S)"
+    assert unknown == (
+        f"2 places cannot be used and count as unknown; the first: c.jpg: {hemisphere}"
+    )
     assert table.time[4, 1] == pytest.approx(12 + 5 / 3600)
 
 

@@ -318,7 +318,7 @@ def test_geoparquet_of_other_shapes_and_a_crs_that_is_named(tmp_path):
 def embedded(monkeypatch):
     calls = []
 
-    def read_embedded(files, options):
+    def read_embedded(files, options, source):
         calls.append((list(files), options.columns.image))
         return "the table"
 

@@ -64,7 +64,10 @@ def test_rows_without_a_place_may_be_kept():
     options = ReadOptions(keep_unplaced=True)
     table = collected(block(lon=["x", ""], lat=["1", ""]), options=options)
     assert np.isnan(table.lonlat).all()
-    assert table.problems == (Problem("f", 0, "lon 'x' is not a number"),)
+    assert table.problems == ()
+    assert table.notes == (
+        "1 places cannot be used and count as unknown; the first: f row 0: lon 'x' is not a number",
+    )
 
 
 def test_columns_that_only_some_blocks_have():
@@ -138,3 +141,26 @@ def test_the_folder_of_the_options_wins():
 
 def test_no_blocks_make_an_empty_table():
     assert len(collected()) == 0
+
+
+def test_columns_stay_beside_their_rows_when_the_first_is_left_out():
+    given = block(
+        ("a", "b", "c"),
+        (0.0, 2, 3),
+        (0.0, 2, 3),
+        k=["x", "y", "z"],
+        t=["2020", "2021", "2022"],
+        s=["train", "test", "val"],
+    )
+    table = collected(given, given, label="k", time="t", split="s")
+    assert table.images.names.to_pylist() == ["b", "c"] * 2
+    assert table.lonlat.tolist() == [[2, 2], [3, 3]] * 2
+    assert [table.class_names[n] for n in table.labels] == ["y", "z"] * 2
+    assert table.split.texts().to_pylist() == ["test", "val"] * 2
+    days = block(("a", "b"), (0.0, 2), (0.0, 2), d=[0.25, 0.5], h=[1.0, 2.0])
+    assert collected(days, time="d", hour="h").time.tolist() == [[0.5, 2.0]]
+
+
+def test_unread_times_are_counted_over_blocks():
+    table = collected(block(t=["?", "2020"]), block(t=["2020", "2020"]), time="t")
+    assert table.notes == ("1 times could not be read and count as unknown",)

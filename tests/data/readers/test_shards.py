@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from geocsp.data import samples as samples_module
 from geocsp.data.images import Bands
 from geocsp.data.options import Columns, ReadOptions
 from geocsp.data.quarantine import Problem
 from geocsp.data.read import read
+from geocsp.data.readers import samples as samples_module
 from geocsp.data.readers.shards import expand_braces, find_shards, read_shards
 from geocsp.errors import DataError
 from geocsp.images.decode import decode

@@ -138,3 +138,13 @@ def test_folders_of_any_depth_are_walked(tmp_path):
     deep = "/".join(["d"] * 300)
     make(tmp_path, f"{deep}/a.jpg")
     assert Walk(tmp_path).names == [f"{deep}/a.jpg"]
+
+
+@pytest.mark.parametrize("left", [("quarantine.csv",), ("about.json", "000000.npy")])
+def test_what_commands_left_in_a_folder_is_passed_over(tmp_path, left):
+    for name in ("a.jpg", "runs/b.jpg", *(f"runs/out/{name}" for name in left), "runs/out/c.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "about.json").touch()  # alone it may be anybody's
+    walk = Walk(tmp_path)
+    assert walk.names == ["a.jpg", "about.json", "runs/b.jpg"]

@@ -689,3 +689,10 @@ def test_a_table_without_labels_or_groups_cannot_be_split_by_them():
 
 def test_blocks_are_found_where_they_were():
     assert splits.SpatialBlocks is SpatialBlocks
+
+
+@pytest.mark.parametrize("degrees", [5.0, 7.0, 50.0, 0.7])
+def test_the_antimeridian_is_one_place_whatever_the_width_of_a_block(degrees):
+    for seed in range(20):
+        fold = SpatialBlocks(degrees=degrees, seed=seed).fold_of([[180.0, 3.0], [-180.0, 3.0]])
+        assert fold[0] == fold[1]

@@ -115,8 +115,10 @@ def _pairs(table: GeoTable, seed: int) -> Iterator[tuple[str, str, Mask, Mask]]:
         return
     assert table.split is not None
     codes, names = table.split.codes, table.split.names
-    train = next((n for n, name in enumerate(names) if name.lower() in _TRAINING), None)
-    for number, name in enumerate(names):
+    used = np.unique(codes[codes >= 0]).tolist()
+    train = next((n for n in used if names[n].lower() in _TRAINING), None)
+    for number in used:
+        name = names[number]
         if train is None:
             yield name, THE_REST, codes == number, (codes != number) & (codes >= 0)
         elif number != train:

@@ -87,7 +87,9 @@ class ParquetImages(Images):
         return replace(self, names=names, file=self.file[rows], row=self.row[rows])
 
 
-def read_embedded(files: Sequence[str], options: ReadOptions) -> GeoTable:
+def read_embedded(
+    files: Sequence[str], options: ReadOptions, source: str | None = None
+) -> GeoTable:
     """Read Parquet files with a column of images: bytes, or a struct of bytes and path.
 
     The other columns are read now, block by block and as far as they are needed, the images when
@@ -99,6 +101,7 @@ def read_embedded(files: Sequence[str], options: ReadOptions) -> GeoTable:
     Args:
         files: paths or URLs that fsspec can open.
         options: how to read; ``folder`` is what paths of images without bytes are relative to.
+        source: the folder they were found in; names of folders in it may tell columns.
 
     Raises:
         DataError: no file can be read, or none has a column of images.
@@ -110,7 +113,7 @@ def read_embedded(files: Sequence[str], options: ReadOptions) -> GeoTable:
     problems: list[Problem] = []
     for number, file in enumerate(files):
         try:
-            with open_parquet(file) as parquet:
+            with open_parquet(file, source) as parquet:
                 found.add(number, parquet)
         except DataError as error:
             failures.append(error)

@@ -106,15 +106,20 @@ class Parquet:
 
 
 @contextmanager
-def open_parquet(file: str) -> Iterator[Parquet]:
+def open_parquet(file: str, source: str | None = None) -> Iterator[Parquet]:
     """Open a Parquet file.
+
+    Args:
+        file: path or URL.
+        source: the folder that it was found in; names of folders in it may tell columns.
 
     Raises:
         DataError: it is no Parquet file, or damaged, also where that shows later.
     """
     try:
         with fsspec.open(file, "rb") as content, pq.ParquetFile(content) as parquet:
-            yield Parquet(file, parquet, _folders(file, parquet.schema_arrow.names))
+            below = _below(file, source) if source else ""
+            yield Parquet(file, parquet, _folders(below, parquet.schema_arrow.names))
     except FileNotFoundError as error:
         raise DataError(f"{file} does not exist") from error
     except (OSError, pa.ArrowException, ImportError, ValueError) as error:
@@ -122,6 +127,12 @@ def open_parquet(file: str) -> Iterator[Parquet]:
             raise
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"{file} is damaged or no Parquet file ({reason})") from error
+
+
+def _below(file: str, source: str) -> str:
+    """Path of a file from the folder that it was found in."""
+    root, path = (fsspec.url_to_fs(name)[1] for name in (source, file))
+    return "" if root == path else posixpath.relpath(path, root)
 
 
 def _folders(file: str, names: Sequence[str]) -> dict[str, str | None]:

@@ -65,7 +65,7 @@ def read_photos(folder: Path, options: ReadOptions) -> GeoTable:
             tag, reason = _judge(folder / name, beside, options)
             if tag is not None:
                 tags[name] = tag
-            if reason is not None:
+            elif reason is not None:
                 problems.append(Problem(name, None, reason))
     problems.sort(key=lambda problem: problem.file)
     links = f"{walk.repeated} links to what is in the folder anyway were left out"
@@ -89,6 +89,11 @@ def _table(
         label=Categories.of(classes) if any(classes) else None,
         problems=problems,
         notes=notes,
+        reasons={
+            row: tag.reason
+            for row, tag in enumerate(tags.values())
+            if tag.reason and not tag.placed
+        },
         keep_unplaced=options.keep_unplaced,
     )
 
@@ -96,7 +101,7 @@ def _table(
 def _judge(
     path: Path, sidecar: Path | None, options: ReadOptions
 ) -> tuple[Geotag | None, str | None]:
-    """The tag of a photo to keep, or None; and what there is to tell, or None."""
+    """The tag of a photo to keep, or None and why."""
     try:
         tag = _look(path, sidecar, options.crs)
     except (DataError, MissingExtraError) as error:
@@ -104,7 +109,7 @@ def _judge(
     except OSError as error:
         return None, f"cannot be opened: {error.strerror or error}"
     if tag.placed or options.keep_unplaced:
-        return tag, tag.reason
+        return tag, None
     lacking = f"no georeference, and {_NO_PLACE}" if _RASTER.search(path.name) else _NO_PLACE
     return None, tag.reason or lacking
 

@@ -183,8 +183,15 @@ def _slashed(names: pa.ChunkedArray, folder: str) -> tuple[pa.ChunkedArray, list
         return names, []
     written = pc.match_substring(names, "\\").fill_null(False)
     first = pc.index(written, True).as_py()
-    if first < 0 or (Path(folder) / names[first].as_py()).exists():
+    if first < 0 or _is_there(Path(folder) / names[first].as_py()):
         return names, []
     return pc.replace_substring(names, "\\", "/"), [
         "backslashes in image paths are read as slashes"
     ]
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name too long to be one
+        return False

@@ -50,6 +50,7 @@ class Samples:
 
     Attributes:
         problems: what was left out so far.
+        more: images beyond those used, in samples with several.
     """
 
     def __init__(self, shard: str, fields: Fields, crs: str | None = None) -> None:
@@ -61,6 +62,7 @@ class Samples:
             crs: reference system of rasters that name none.
         """
         self.problems: list[Problem] = []
+        self.more = 0
         self._crs = crs
         self._shard = shard
         self._fields = fields
@@ -142,6 +144,8 @@ class Samples:
         if image is None:
             held = ", ".join(sample.endings[:5])
             self._report(sample.key, f"holds no {wanted or 'image'}, but {held}")
+        elif not wanted:
+            self.more += len(sample.images) - 1
         return image
 
     def _values_of(self, sample: _Sample) -> list[Any]:

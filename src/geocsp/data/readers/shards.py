@@ -112,14 +112,17 @@ def read_shards(source: str, options: ReadOptions) -> GeoTable:
     threads = _THREADS if is_url(shards[0]) else 1  # local ones wait for nothing but each other
     with quiet(), ThreadPoolExecutor(threads, "geocsp-shards") as pool:
         indices = list(pool.map(lambda shard: _index(shard, fields, options.crs), shards))
-    parts = [batches for batches, _ in indices]
-    problems = [problem for _, found in indices for problem in found]
+    parts = [batches for batches, _, _ in indices]
+    problems = [problem for _, found, _ in indices for problem in found]
+    more = sum(count for _, _, count in indices)
     if len(shards) == 1 and not parts[0] and [problem.file for problem in problems] == shards:
         raise DataError(f"{shards[0]} {problems[0].reason}")
     if any(parts):
         fields.check(source)
     images = _images(shards, parts, options.bands)
     parts, notes = _with_splits(shards, parts)
+    if more:
+        notes.append(f"{more} images beside the first of their samples; name an ending to use them")
     beside = Beside(options)
     for batch in itertools.chain.from_iterable(parts):
         known = {role: role for role in ROLES if batch.column(role).null_count < len(batch)}
@@ -279,14 +282,15 @@ def _opened(shard: str) -> Iterator[tuple[BinaryIO, int]]:
 
 def _index(
     shard: str, fields: Fields, crs: str | None
-) -> tuple[list[pa.RecordBatch], list[Problem]]:
+) -> tuple[list[pa.RecordBatch], list[Problem], int]:
+    """Batches of a shard, what was left out, and images beyond the first of their samples."""
     samples = Samples(shard, fields, crs)
     failures = Exception if is_url(shard) else OSError  # remote systems have errors of their own
     try:
         with _opened(shard) as (file, size):
             batches = list(samples.read(file, size))
     except FileNotFoundError:
-        return [], [Problem(shard, None, "is not there")]
+        return [], [Problem(shard, None, "is not there")], 0
     except failures as error:
         raise DataError(f"{shard} cannot be read: {error or type(error).__name__}") from error
-    return [batch for batch in batches if len(batch)], samples.problems
+    return [batch for batch in batches if len(batch)], samples.problems, samples.more

@@ -110,12 +110,12 @@ def _read_parquet(source: str, options: ReadOptions) -> GeoTable:
     for file, split in zip(files, splits, strict=True):
         start = 0
         try:
-            with open_parquet(file) as opened:
+            with open_parquet(file, source) as opened:
                 told = len(files) > 1 and None not in splits
                 parquet = _in_split(opened, split, options) if told else opened
                 roles = _roles(parquet, options)
                 if _is_embedded(parquet, roles["image"]):
-                    return _read_embedded(files, roles["image"], options)
+                    return _read_embedded(files, roles["image"], options, source)
                 plan = _plan(parquet, roles, options)
                 notes |= dict.fromkeys(options.columns.notes(_guessed(plan)))
                 for block in parquet.blocks(plan.columns):
@@ -195,7 +195,8 @@ def _is_printable(value: bytes) -> bool:
         return False
 
 
-def _read_embedded(files: Sequence[str], image: str, options: ReadOptions) -> GeoTable:
+def _read_embedded(files: Sequence[str], image: str, options: ReadOptions, source: str) -> GeoTable:
     from geocsp.data.readers.embedded import read_embedded
 
-    return read_embedded(files, replace(options, columns=replace(options.columns, image=image)))
+    named = replace(options, columns=replace(options.columns, image=image))
+    return read_embedded(files, named, source)

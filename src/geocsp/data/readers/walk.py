@@ -9,8 +9,10 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from geocsp.data.quarantine import Problem
+from geocsp.data.quarantine import QUARANTINE_FILE, Problem
 
+_OWN = {"about.json", "000000.npy"}
+"""Files of a folder of features that is not complete yet."""
 _SKIPPED_FOLDERS = ("__MACOSX", "@eaDir")
 """Where macOS and network storage put thumbnails and attributes of the files beside."""
 
@@ -61,6 +63,9 @@ class Walk:
                 raise
             self._refuse(inner, f"cannot be listed: {error.strerror}")
             return
+        names = {name for name, _ in found}
+        if inner and (QUARANTINE_FILE in names or names >= _OWN):
+            return  # what a command left here
         for name, is_link in found:
             if name.startswith(".") or name in _SKIPPED_FOLDERS:
                 continue

@@ -49,8 +49,9 @@ class SpatialBlocks(FixedFolds):
         Raises:
             DataError: a place is missing or out of range.
         """
-        corner = np.array([180.0, 90.0])
-        cells = np.floor((checked_places(lonlat) + corner) / self.degrees).astype(np.int64)
+        places = checked_places(lonlat) + np.array([180.0, 90.0])
+        places[places[:, 0] == 360.0, 0] = 0.0
+        cells = np.floor(places / self.degrees).astype(np.int64)
         columns = math.ceil(360.0 / self.degrees)
         cells[:, 0] %= columns
         cells[:, 1] = np.minimum(cells[:, 1], math.ceil(180.0 / self.degrees) - 1)
