@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
-from geocsp.errors import DataError
+from geocsp.errors import DataError, MissingExtraError
 
 Integers = NDArray[np.int64]
 _CHANGES = ("size", "ETag", "mtime", "LastModified", "updated", "created")
@@ -127,6 +127,7 @@ class FileImages(Images):
         return replace(self, names=self.names.take(pa.array(rows)))
 
 
+_FILE_SYSTEMS = {"http": "aiohttp", "https": "aiohttp", "s3": "s3fs", "gs": "gcsfs"}
 _REFUSED = (400, 401, 402, 403, 405, 406, 410, 414, 451)
 """HTTP's ways to say that there will be no such file however often one asks."""
 
@@ -159,6 +160,7 @@ def load_file(path: str) -> Path | bytes:
 
     Raises:
         OSError: the remote file is not there, or cannot be read.
+        MissingExtraError: its file system is not installed.
         DataError: no file system is known, or installed, for such a URL.
     """
     local = _local(path)
@@ -169,7 +171,11 @@ def load_file(path: str) -> Path | bytes:
             content: bytes = file.read()
     except OSError:
         raise
-    except (ValueError, ImportError) as error:
+    except ImportError as error:
+        scheme = path.partition("://")[0].lower()
+        package = _FILE_SYSTEMS.get(scheme, f"what opens {scheme}://")
+        raise MissingExtraError(package, "web") from error
+    except ValueError as error:
         raise DataError(f"{path} cannot be opened: {error}") from error
     except Exception as error:  # remote systems have errors of their own
         status = getattr(error, "status", 0)
