@@ -88,6 +88,7 @@ def _connect(workers: int | None) -> None:
     address = os.environ.get("RAY_ADDRESS")
     try:
         ray.init(
+            address=address or "local",
             num_cpus=None if address else workers,
             include_dashboard=None if address else False,
             log_to_driver=False,
