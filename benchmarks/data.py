@@ -179,7 +179,7 @@ def batch_rows(folder: Path) -> Iterator[dict]:
         loader, batches, training = paired(research, ours, train)
         samples = steps * size
         yield {
-            "what": f"batches of {size} from {ROWS} x {DIM}",
+            "what": f"batches of {size:,} from {ROWS:,} x {DIM:,}",
             "research loader, samples/s": samples / statistics.median(loader),
             "feature_batches, samples/s": samples / statistics.median(batches),
             "pre-training (CSP-MC) on features in memory, samples/s": samples
@@ -208,7 +208,7 @@ def table_rows(folder: Path) -> Iterator[dict]:
     for name in ("table.csv", "table.parquet"):
         command = [sys.executable, __file__, "--open", str(folder / name)]
         answer = subprocess.run(command, capture_output=True, text=True, check=True)
-        yield {"what": f"{TABLE_ROWS} rows, {name}", **json.loads(answer.stdout)}
+        yield {"what": f"{TABLE_ROWS:,} rows, {name}", **json.loads(answer.stdout)}
 
 
 def opened(path: str) -> dict:
