@@ -53,7 +53,7 @@ COLUMNS = {"image": ["a.jpg", "b.jpg"], "lon": [1.5, -2], "lat": [3.0, 4], "labe
         ("label\timage\tlat\tlon\ny\ta.jpg\t3\t1.5\nx\tb.jpg\t4\t-2\n", "a.tsv"),
         ("image|lon|lat|label\na.jpg|1.5|3|y\nb.jpg|-2|4|x", "a.txt"),
         ('"image","lon","lat","label"\n"a.jpg","1.5","3","y"\n"b.jpg","-2","4","x"\n', "A.CSV"),
-        (gzip.compress((HEAD + "a.jpg,1.5,3,y\nb.jpg,-2,4,x\n").encode()), "a.csv.gz"),
+        (gzip.compress((HEAD + "a.jpg,1.5,3,y\nb.jpg,-2,4,x\n").encode(), mtime=0), "a.csv.gz"),
         ("image,wkt,label\na.jpg,POINT (1.5 3),y\nb.jpg,POINT(-2 4),x\n", "a.csv"),
         ('image,lat_lon,label\na.jpg,"3,1.5",y\nb.jpg,"(4, -2)",x\n', "a.csv"),
     ],
