@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 _KINDS: dict[str, dict[str, Callable[..., Any]]] = {
     kind: {} for kind in ("image", "layout", "location", "objective", "sampler", "splitter")
 }
-_HOMES = {"layout": "geocsp.data.named"}
+_HOMES = {"layout": "geocsp.data.named.layouts"}
 """Modules that register a kind and are imported when it is first asked for."""
 _Component = TypeVar("_Component", bound=Callable[..., Any])
 

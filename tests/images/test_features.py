@@ -293,8 +293,8 @@ def test_of_two_runs_that_start_together_on_one_folder_one_wins(tmp_path):
     start, ends = threading.Barrier(2), []
 
     class Late(FeatureCache):
-        def about(self):
-            found = super().about()
+        def about(self, **expected):
+            found = super().about(**expected)
             if found is None:
                 start.wait(10)  # both see a new folder
             return found

@@ -98,14 +98,18 @@ class FeatureCache:
             path = folder / ABOUT_FILE
             raise DataError(f"{path} is damaged: {error!r}; extract the features again") from error
 
-    def about(self) -> dict[str, Any] | None:
+    def about(self, **expected: Any) -> dict[str, Any] | None:
         """What ``about.json`` says, None if it is not there.
 
+        Args:
+            **expected: what it has to say beside the sizes of this cache.
+
         Raises:
-            DataError: it is damaged, or says that the folder holds a cache of another size.
+            DataError: it is damaged, or says that the folder holds other features.
         """
         about = _read_about(self.folder)
-        differs = [k for k, v in self._sizes().items() if about is not None and about.get(k) != v]
+        wanted = self._sizes() | expected
+        differs = [k for k, v in wanted.items() if about is not None and about.get(k) != v]
         if differs:
             raise DataError(
                 f"{self.folder} holds other features ({', '.join(differs)} differ); use another "

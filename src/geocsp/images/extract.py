@@ -206,13 +206,7 @@ class ExtractionPlan:
                 **keys,
                 versions={name: version(name) for name in ("geocsp", "torch", "numpy", "pillow")},
             )
-        known = self.store.about() or {}  # anew: another run may have been the first
-        changed = [name for name, value in keys.items() if known.get(name) != value]
-        if changed:
-            raise DataError(
-                f"{self.store.folder} holds other features ({', '.join(changed)} differ); use "
-                "another folder or delete it"
-            )
+        self.store.about(**keys)  # anew: another run may have been the first
         if isinstance(source, FallibleSource):
             self._try_again(source)
         return self.store.missing()

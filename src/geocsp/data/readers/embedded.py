@@ -28,7 +28,7 @@ from geocsp.data.quarantine import Problem
 from geocsp.data.readers.batchreader import BatchReader
 from geocsp.data.readers.columnar import Beside, Layout
 from geocsp.data.readers.parquet import Parquet, geo_column, open_parquet
-from geocsp.data.readers.tables import folder_of
+from geocsp.data.readers.tables import broken_file, folder_of
 from geocsp.data.table import GeoTable
 from geocsp.errors import DataError
 
@@ -117,16 +117,10 @@ def read_embedded(
                 found.add(number, parquet)
         except DataError as error:
             failures.append(error)
-            problems.append(_broken(file, found.counts.get(number, 0), error))
+            problems.append(broken_file(file, found.counts.get(number, 0), error))
     if failures and not found.counts:
         raise failures[0]
     return found.table(files, problems)
-
-
-def _broken(file: str, row: int, error: DataError) -> Problem:
-    """A file that cannot be read, from some row on or at all."""
-    reason = str(error).removeprefix(f"{file} ").removeprefix(f"{file}: ")
-    return Problem(file, row, f"and all after it: {reason}") if row else Problem(file, None, reason)
 
 
 class _Found:

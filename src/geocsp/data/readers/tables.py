@@ -123,7 +123,7 @@ def _read_parquet(source: str, options: ReadOptions) -> GeoTable:
                     start += len(block)
         except DataError as error:
             failures.append(error)
-            problems.append(_broken(file, start, str(error)))
+            problems.append(broken_file(file, start, error))
     if len(failures) == len(files) and all(problem.row is None for problem in problems):
         raise failures[0]
     return rows.table(problems, list(notes))
@@ -136,9 +136,9 @@ def _in_split(parquet: Parquet, split: str | None, options: ReadOptions) -> Parq
     return replace(parquet, folders=parquet.folders | {"split": split})
 
 
-def _broken(file: str, row: int, reason: str) -> Problem:
+def broken_file(file: str, row: int, error: DataError) -> Problem:
     """A file that cannot be read, from some row on or at all."""
-    reason = reason.removeprefix(f"{file} ")
+    reason = str(error).removeprefix(f"{file} ").removeprefix(f"{file}: ")
     return Problem(file, row, f"and all after it: {reason}") if row else Problem(file, None, reason)
 
 
