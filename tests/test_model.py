@@ -3,11 +3,14 @@ import json
 import numpy
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import geocsp
 from geocsp import GeoModel, GeoPrior
 from geocsp.coords import sample_sphere
 from geocsp.errors import DataError
+from geocsp.images import Framing, ModuleEncoder
+from geocsp.images.resnet import ResNet, ResNetShape
 from geocsp.location import LocationEncoder
 from geocsp.passes import in_passes
 
@@ -213,3 +216,147 @@ def test_a_recipe_does_not_follow_the_list_it_was_made_from():
     made = geocsp.create("location", "geoclip", dim=4, waves=2, hidden=4, scales=scales)
     scales.append(9.0)
     assert made.recipe["settings"]["scales"] == [1.0, 4.0]
+
+
+class Small(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
+        self.body = torch.nn.Sequential(torch.nn.Conv2d(4, 7, 3), torch.nn.Dropout(0.5))
+
+    def forward(self, image):
+        return self.body(self.stem(image).relu()).mean((2, 3))
+
+
+def image_encoder():
+    return ModuleEncoder(Small(), framing=Framing(8), mean=128.0, deviation=60.0)
+
+
+def model_of_images(*patterns):
+    model = GeoModel(encoder(), feature_dim=7, image=image_encoder())
+    model.standardise_by(FEATURES)
+    model.train_image(*patterns)
+    return model.train()
+
+
+IMAGES = torch.randn(30, 3, 8, 8, generator=torch.Generator().manual_seed(2))
+
+
+def training_parts(model):
+    return {name for name, part in model.image.module.named_modules() if name and part.training}
+
+
+def test_images_go_through_the_encoder_and_features_do_not():
+    model = model_of_images().eval()
+    features = model.image(IMAGES)
+    expected = model.encode_image(features)
+    torch.testing.assert_close(model.encode_image(IMAGES), expected)
+    torch.testing.assert_close(model.embed_images(IMAGES), expected)
+    torch.testing.assert_close(model.embed_images(IMAGES.repeat(5, 1, 1, 1))[120:], expected)
+    torch.testing.assert_close(model(IMAGES, PLACES)["image"], expected)
+    torch.testing.assert_close(model.standardised(IMAGES), model.standardised(features))
+    with pytest.raises(ValueError, match=r"features \(B, 7\) .* got \(30, 3, 8, 8\)"):
+        geo_model().encode_image(IMAGES)
+
+
+def test_an_encoder_is_frozen_until_weights_of_it_are_named():
+    model = model_of_images()
+    assert not any(p.requires_grad for p in model.image.parameters())
+    assert training_parts(model) == set()
+    before = {name: value.clone() for name, value in model.image.state_dict().items()}
+    model.encode_image(IMAGES).sum().backward()
+    assert model.projection.weight.grad is not None
+    assert all(p.grad is None for p in model.image.parameters())
+    assert all(torch.equal(v, before[name]) for name, v in model.image.state_dict().items())
+
+
+def test_weights_are_named_by_patterns():
+    model = model_of_images("body.*")
+    assert training_parts(model) == {"body", "body.0", "body.1"}
+    model.encode_image(IMAGES).sum().backward()
+    moved = {name for name, p in model.image.named_parameters() if p.grad is not None}
+    assert moved == {"module.body.0.weight", "module.body.0.bias"}
+    assert model.train_image("*bias", "module.stem.1.weight") == (
+        "module.stem.0.bias",
+        "module.stem.1.weight",
+        "module.stem.1.bias",
+        "module.body.0.bias",
+    )
+    assert training_parts(model) == set()  # norm over the batch keeps its statistics
+    assert model.train_image() == ()
+    assert not any(p.requires_grad for p in model.image.parameters())
+
+
+def test_all_of_an_encoder_trains_but_for_the_statistics_of_norms():
+    model = model_of_images("*")
+    assert training_parts(model) == {"stem", "stem.0", "body", "body.0", "body.1"}
+    before = model.image.module.stem[1].running_mean.clone()
+    first, second = model.encode_image(IMAGES), model.encode_image(IMAGES)
+    assert not torch.equal(first, second)  # dropout
+    assert torch.equal(model.image.module.stem[1].running_mean, before)
+    model.eval()
+    assert training_parts(model) == set()
+    assert torch.equal(model.encode_image(IMAGES), model.encode_image(IMAGES))
+    model.train()
+    model.embed_images(IMAGES)
+    assert training_parts(model) == {"stem", "stem.0", "body", "body.0", "body.1"}
+
+
+def test_a_pattern_that_matches_nothing_lists_the_names_and_changes_nothing():
+    model = model_of_images("body.*")
+    with pytest.raises(
+        DataError, match=r"no weight is named 'layer4\.\*'; there are module\.stem\.0"
+    ):
+        model.train_image("*bias", "layer4.*")
+    assert {n for n, p in model.image.named_parameters() if p.requires_grad} == {
+        "module.body.0.weight",
+        "module.body.0.bias",
+    }
+    with pytest.raises(DataError, match="has no image encoder"):
+        geo_model().train_image("*")
+
+
+def test_of_many_names_some_are_listed():
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 2, 1), *(torch.nn.Conv2d(2, 2, 1) for _ in range(5))
+    )
+    tower = ModuleEncoder(network, framing=Framing(4), mean=0.0, deviation=1.0)
+    model = GeoModel(encoder(), feature_dim=2, image=tower)
+    names = r"there are 12: module\.0\.weight, .*module\.1\.bias, \.\.\., module\.4\.weight, "
+    with pytest.raises(DataError, match=names):
+        model.train_image("none")
+
+
+def test_sizes_of_encoder_and_projection_have_to_agree():
+    with pytest.raises(ValueError, match="feature_dim is 8, but the encoder gives 7"):
+        GeoModel(encoder(), feature_dim=8, image=image_encoder())
+
+
+def test_a_model_with_an_image_encoder_comes_back_from_its_folder(tmp_path):
+    torch.manual_seed(0)
+    weights = tmp_path / "moco.safetensors"
+    network = ResNet(ResNetShape((1, 1, 1, 1), bottleneck=False, width=4))
+    save_file(network.state_dict(), weights)
+    tower = geocsp.create("image", "moco", weights=weights, pixels=32)
+    model = GeoModel(encoder(), feature_dim=tower.dim, image=tower)
+    model.train_image("layer4.*", "conv1.*")
+    with torch.no_grad():
+        for parameter in model.image.parameters():
+            if parameter.requires_grad:
+                parameter += 0.1
+    folder = model.save_pretrained(tmp_path / "model")
+    loaded = GeoModel.from_pretrained(folder)
+    images = torch.randn(3, 3, 32, 32)
+    assert torch.equal(loaded.embed_images(images), model.embed_images(images))
+    assert torch.equal(loaded.embed(PLACES), model.embed(PLACES))
+    assert not any(p.requires_grad for p in loaded.image.parameters())
+    weights.unlink()
+    with pytest.raises(DataError, match=r"moco\.safetensors"):
+        GeoModel.from_pretrained(folder)
+
+
+def test_an_image_encoder_made_by_hand_cannot_be_saved(tmp_path):
+    with pytest.raises(DataError, match=r"ModuleEncoder was not made by geocsp\.create\('image'"):
+        model_of_images().save_pretrained(tmp_path)
+    assert list(tmp_path.iterdir()) == []

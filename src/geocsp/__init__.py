@@ -15,7 +15,8 @@ from geocsp.predict import Calibration, fit_calibration, fuse
 from geocsp.registry import available, create
 from geocsp.times import times_of
 from geocsp.train.finetune import FinetuneSettings, ImageHead, finetune, train_image_head
-from geocsp.train.pretrain import PretrainSettings, pretrain
+from geocsp.train.pretrain import pretrain
+from geocsp.train.settings import Precision, PretrainSettings
 
 __version__ = "0.1.0"
 
@@ -32,6 +33,7 @@ __all__ = [
     "ImageHead",
     "LocationEncoder",
     "Objective",
+    "Precision",
     "PretrainSettings",
     "available",
     "compute_features",

@@ -12,6 +12,7 @@ from geocsp.commands.check import check
 from geocsp.commands.demo import demo
 from geocsp.commands.features import features
 from geocsp.commands.import_ import import_
+from geocsp.commands.pretrain import pretrain
 from geocsp.errors import DataError, MissingExtraError
 
 app = typer.Typer(
@@ -42,6 +43,7 @@ def _options(
 app.command("demo")(demo)
 app.command("check")(check)
 app.command("features")(features)
+app.command("pretrain")(pretrain)
 app.command("import")(import_)
 
 

@@ -4,43 +4,98 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from geocsp.errors import DataError
+from geocsp.images.base import ImageEncoder
 from geocsp.images.features import Features
+from geocsp.images.unfrozen import is_frozen, set_training, unfreeze
 from geocsp.location.base import LocationEncoder
 from geocsp.passes import in_passes
+from geocsp.registry import create
 from geocsp.saved import Saved
+
+_IMAGES_PER_PASS = 64
 
 
 class GeoModel(Saved):
-    """Image features and places in one embedding space.
+    """Images and places in one embedding space.
 
     The image side is one linear projection of frozen image features, as in the released code
-    (Mai et al., ICML 2023); the location side is any location encoder.
+    (Mai et al., ICML 2023); the location side is any location encoder. A model that is given an
+    image encoder takes images, too, of which the encoder makes the features; its weights are
+    frozen until :meth:`train_image` lets some of them move.
+
+    Wherever ``images`` are asked for, these are image features ``(B, F)`` or, for a model with an
+    image encoder, also images ``(B, channels, pixels, pixels)`` out of ``image.transform``.
 
     Args:
         location: location encoder with embeddings of size D.
         feature_dim: F, size of the image features.
         temperature: start of the learnable temperature.
+        image: image encoder with features of size F.
+
+    Raises:
+        ValueError: the image encoder's features are of another size.
     """
 
     kind = "GeoModel"
 
     def __init__(
-        self, location: LocationEncoder, feature_dim: int, *, temperature: float = 0.07
+        self,
+        location: LocationEncoder,
+        feature_dim: int,
+        *,
+        temperature: float = 0.07,
+        image: ImageEncoder | None = None,
     ) -> None:
         super().__init__()
+        if image is not None and image.dim != feature_dim:
+            raise ValueError(f"feature_dim is {feature_dim}, but the encoder gives {image.dim}")
         self.location = location
+        self.image = image
         self.projection = nn.Linear(feature_dim, location.dim)
         self.register_buffer("feature_mean", torch.zeros(feature_dim))
         self.register_buffer("feature_deviation", torch.ones(feature_dim))
         self.feature_mean: Tensor
         self.feature_deviation: Tensor
         self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
+        if image is not None:
+            self.train_image()
+
+    def train_image(self, *patterns: str) -> tuple[str, ...]:
+        """Let weights of the image encoder be trained along; all others are frozen.
+
+        Norms over the batch keep the statistics that they came with, also where their weights are
+        trained. Which weights are trained is not saved with the model.
+
+        Args:
+            *patterns: of names of weights, with ``*`` for anything: "layer4.*", or "*" for all;
+                none to freeze the encoder.
+
+        Returns:
+            Names of the weights that are trained.
+
+        Raises:
+            DataError: a pattern matches nothing, or there is no image encoder.
+        """
+        if self.image is None:
+            raise DataError("the model has no image encoder; create it as GeoModel(..., image=...)")
+        names = unfreeze(self.image, patterns)
+        set_training(self.image, self.training)
+        return names
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode, or evaluation mode; frozen parts of the image encoder know the latter."""
+        super().train(mode)
+        if self.image is not None:
+            set_training(self.image, mode)
+        return self
 
     def scale(self) -> Tensor:
         """Inverse temperature, at most 100 (as in CLIP), a scalar."""
@@ -49,7 +104,9 @@ class GeoModel(Saved):
     def standardise_by(self, features: Tensor | Features) -> None:
         """Centre and scale image features by the mean and deviation of these, ``(N, F)``.
 
-        The published method does not; without it the largest features rule the similarity.
+        The published method does not; without it the largest features rule the similarity. A model
+        with an image encoder treats the encoder's features the same way, so these are to be
+        features of that encoder; they stay what they are when the encoder is trained.
         """
         if isinstance(features, Tensor):
             mean, deviation = features.mean(0), features.std(0, correction=0)
@@ -58,24 +115,47 @@ class GeoModel(Saved):
         self.feature_mean.copy_(mean)
         self.feature_deviation.copy_(deviation.clamp_min(1e-6))
 
-    def standardised(self, features: Tensor) -> Tensor:
-        """Image features as the projection gets them: ``(B, F)`` to ``(B, F)``."""
+    def standardised(self, images: Tensor) -> Tensor:
+        """Features of images as the projection gets them, ``(B, F)``, for use as a target."""
+        features = self._features(images).detach()
         return (features - self.feature_mean) / self.feature_deviation
 
-    def encode_image(self, features: Tensor) -> Tensor:
-        """Project image features ``(B, F)`` to unit length embeddings ``(B, D)``."""
-        return F.normalize(self.projection(self.standardised(features)), dim=-1)
+    def project_image(self, images: Tensor) -> Tensor:
+        """Project images to embeddings ``(B, D)`` of any length.
+
+        Standardising is folded into the weights, which are fewer than the features.
+        """
+        weight = self.projection.weight / self.feature_deviation
+        bias = self.projection.bias - weight @ self.feature_mean
+        return F.linear(self._features(images).to(weight.dtype), weight, bias)
+
+    def _features(self, images: Tensor) -> Tensor:
+        """Image features as they are, and those of the encoder, ``(B, F)``."""
+        if images.ndim == 2:
+            return images
+        if self.image is None:
+            raise ValueError(
+                f"images must be features (B, {self.projection.in_features}) for a model without "
+                f"image encoder, got {tuple(images.shape)}"
+            )
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not is_frozen(self.image)):
+            features: Tensor = self.image(images)
+        return features
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """Project images to unit length embeddings ``(B, D)``."""
+        return F.normalize(self.project_image(images), dim=-1)
 
     def encode_location(self, lonlat: Tensor, time: Tensor | None = None) -> Tensor:
         """Embed places ``(B, 2)``, degrees, as unit length embeddings ``(B, D)``."""
         return F.normalize(self.location(lonlat, time), dim=-1)
 
     def forward(
-        self, features: Tensor, lonlat: Tensor, time: Tensor | None = None
+        self, images: Tensor, lonlat: Tensor, time: Tensor | None = None
     ) -> dict[str, Tensor]:
         """Return ``{"image": (B, D), "location": (B, D), "scale": ()}``."""
         return {
-            "image": self.encode_image(features),
+            "image": self.encode_image(images),
             "location": self.encode_location(lonlat, time),
             "scale": self.scale(),
         }
@@ -84,18 +164,44 @@ class GeoModel(Saved):
         """Raw location embeddings without gradient or dropout: ``(N, 2)`` to ``(N, D)``."""
         return self.location.embed(lonlat, time)
 
-    def embed_images(self, features: Tensor) -> Tensor:
-        """Image embeddings without gradient, unit length: ``(N, F)`` to ``(N, D)``."""
-        return in_passes(self, self.encode_image, features)
+    def embed_images(self, images: Tensor) -> Tensor:
+        """Image embeddings without gradient, unit length, ``(N, D)``, in bounded memory."""
+        rows = 65_536 if images.ndim == 2 else _IMAGES_PER_PASS
+        return in_passes(self, self.encode_image, images, rows=rows)
 
     def config(self) -> dict[str, Any]:
-        """Settings that rebuild the model."""
-        return self.location.config() | {"feature_dim": self.projection.in_features}
+        """Settings that rebuild the model.
+
+        Raises:
+            DataError: an encoder was not made by :func:`geocsp.create`.
+        """
+        config = self.location.config() | {"feature_dim": self.projection.in_features}
+        return config if self.image is None else config | {"image": _recipe(self.image)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Build an untrained model from its settings."""
-        return cls(LocationEncoder.from_config(config), config["feature_dim"])
+        """Build an untrained model from its settings.
+
+        Files of weights that the settings of the image encoder name have to be where they were.
+        """
+        recipe = config.get("image")
+        image = None if recipe is None else create("image", recipe["name"], **recipe["settings"])
+        return cls(LocationEncoder.from_config(config), config["feature_dim"], image=image)
+
+
+def _recipe(encoder: ImageEncoder) -> dict[str, Any]:
+    """Name and settings of an encoder; paths as text, made absolute."""
+    recipe: dict[str, Any] | None = getattr(encoder, "recipe", None)
+    if recipe is None:
+        raise DataError(
+            f"{type(encoder).__name__} was not made by geocsp.create('image', name, ...), so a "
+            "folder could not rebuild it"
+        )
+    settings = {
+        name: str(value.absolute()) if isinstance(value, Path) else value
+        for name, value in recipe["settings"].items()
+    }
+    return {"name": recipe["name"], "settings": settings}
 
 
 class GeoPrior(Saved):

@@ -67,6 +67,8 @@ class Saved(nn.Module):
             config = json.loads((folder / CONFIG_FILE).read_text())
             kind = config["model"]
             model = cls.from_config(config) if kind == cls.kind else None
+        except DataError:
+            raise  # says itself what is missing
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise DataError(f"{folder / CONFIG_FILE} is damaged: {error!r}") from error
         if model is None:

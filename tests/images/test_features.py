@@ -218,7 +218,7 @@ def test_several_processes_read_one_cache(tmp_path):
 
 def test_pretraining_reads_features_off_the_disk_and_ends_as_from_memory(tmp_path):
     import geocsp
-    from geocsp.train.pretrain import PretrainSettings, pretrain
+    from geocsp import PretrainSettings, pretrain
 
     table = toy_photos(tmp_path / "photos", 23, broken=(4,))
     features = compute_features(ToyEncoder(), table, tmp_path / "out", bfloat16=False)

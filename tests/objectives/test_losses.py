@@ -7,7 +7,15 @@ import torch
 
 import geocsp
 from geocsp.coords import great_circle_km
-from geocsp.objectives import CspMc, CspNce, MeanSquaredError, Views, presence_absence
+from geocsp.objectives import (
+    CspMc,
+    CspNce,
+    MeanSquaredError,
+    NegativeSampling,
+    Places,
+    Views,
+    presence_absence,
+)
 
 B, C, D, F = 6, 3, 5, 7
 
@@ -31,6 +39,7 @@ def make_views(seed=0, lonlat=None):
         "scale": torch.tensor(3.7, dtype=torch.float64, requires_grad=True),
     }
     places = geocsp.coords.sample_sphere(B, g).double() if lonlat is None else lonlat
+    random = geocsp.coords.sample_sphere(B * C, g).double().view(B, C, 2)
     views = Views(
         features=leaves["features"],
         image=unit(leaves["image"]),
@@ -38,15 +47,20 @@ def make_views(seed=0, lonlat=None):
         raw_location=leaves["location"],
         lonlat=places,
         scale=leaves["scale"],
-        location_again=unit(leaves["again"]),
-        negatives=unit(leaves["negatives"]),
-        negative_lonlat=geocsp.coords.sample_sphere(B * C, g).double().view(B, C, 2),
+        extra={
+            "again": Places.of(places.unsqueeze(1), leaves["again"].unsqueeze(1)),
+            "random": Places.of(random, leaves["negatives"]),
+        },
     )
     return views, list(leaves.values())
 
 
 def dot(a, b):
     return sum(a[k] * b[k] for k in range(D))
+
+
+def again(v):
+    return v.extra["again"].unit[:, 0]
 
 
 def pick_own(rows, columns, scale, excluded=lambda i, j: False):
@@ -68,7 +82,7 @@ def slow_mc_random(v, scale, excluded=lambda i, c: False):
     for i in range(B):
         own = torch.exp(scale * dot(v.location[i], v.image[i]))
         others = sum(
-            torch.exp(scale * dot(v.negatives[i, c], v.image[i]))
+            torch.exp(scale * dot(v.extra["random"].unit[i, c], v.image[i]))
             for c in range(C)
             if not excluded(i, c)
         )
@@ -91,7 +105,7 @@ def slow_nce_random(v, eps):
     total = 0.0
     for i in range(B):
         for c in range(C):
-            absent = 1 - 1 / (1 + torch.exp(-dot(v.negatives[i, c], v.image[i])))
+            absent = 1 - 1 / (1 + torch.exp(-dot(v.extra["random"].unit[i, c], v.image[i])))
             total = total - torch.log(absent + eps) / (B * C)
     return total
 
@@ -128,7 +142,7 @@ def test_csp_mc_equals_its_formula(weights):
     slow = (
         b * pick_own(v.location, v.image, 1 / 0.5)
         + l_ * slow_mc_random(v, 1 / 0.8)
-        + d * pick_own(v.location, v.location_again, 1 / 2.0)
+        + d * pick_own(v.location, again(v), 1 / 2.0)
     )
     assert_same(objective(v)["loss"], slow, leaves)
 
@@ -137,7 +151,7 @@ def test_csp_mc_symmetric_with_learnable_temperature_equals_its_formula():
     v, leaves = make_views()
     objective = CspMc(negatives_per_image=C, symmetric=True, learnable_temperature=True)
     both = pick_own(v.location, v.image, v.scale) + pick_own(v.image, v.location, v.scale)
-    slow = both / 2 + slow_mc_random(v, v.scale) + pick_own(v.location, v.location_again, v.scale)
+    slow = both / 2 + slow_mc_random(v, v.scale) + pick_own(v.location, again(v), v.scale)
     assert objective.learns_scale
     assert_same(objective(v)["loss"], slow, leaves)
 
@@ -154,7 +168,7 @@ def test_csp_mc_masks_near_pairs(learnable):
         return near(v.lonlat[i], v.lonlat[j])
 
     def random(i, c):
-        return near(v.lonlat[i], v.negative_lonlat[i, c])
+        return near(v.lonlat[i], v.extra["random"].lonlat[i, c])
 
     masked = sum(pair(i, j) for i in range(B) for j in range(B) if i != j)
     assert 0 < masked < B * (B - 1)
@@ -163,7 +177,7 @@ def test_csp_mc_masks_near_pairs(learnable):
     slow = (
         pick_own(v.location, v.image, scale, pair)
         + slow_mc_random(v, scale, random)
-        + pick_own(v.location, v.location_again, scale, pair)
+        + pick_own(v.location, again(v), scale, pair)
     )
     objective = CspMc(negatives_per_image=C, mask_km=km, learnable_temperature=learnable)
     assert_same(objective(v)["loss"], slow, leaves)
@@ -180,7 +194,7 @@ def test_csp_nce_equals_its_formula(weights, eps):
     slow = (
         b * slow_nce_pairs(v.location, v.image, eps)
         + l_ * slow_nce_random(v, eps)
-        + d * slow_nce_pairs(v.location, v.location_again, eps)
+        + d * slow_nce_pairs(v.location, again(v), eps)
     )
     assert_same(objective(v)["loss"], slow, leaves)
 
@@ -231,9 +245,10 @@ def test_csp_mc_at_chance_is_the_log_of_the_candidates():
         raw_location=same,
         lonlat=v.lonlat,
         scale=v.scale,
-        location_again=same,
-        negatives=same[:, None].expand(B, C, D),
-        negative_lonlat=v.negative_lonlat,
+        extra={
+            "again": Places.of(v.lonlat[:, None], same[:, None]),
+            "random": Places.of(v.extra["random"].lonlat, same[:, None].expand(B, C, D)),
+        },
     )
     parts = CspMc(negatives_per_image=C)(flat)
     assert float(parts["B"]) == pytest.approx(math.log(B))
@@ -243,11 +258,36 @@ def test_csp_mc_at_chance_is_the_log_of_the_candidates():
 
 @pytest.mark.parametrize("objective", [CspMc, CspNce])
 def test_a_zero_weight_saves_the_passes(objective):
-    only_b = objective(random_location=0, dropout=0)
-    assert only_b.negatives_per_image == 0
-    assert not only_b.second_view
     v, _ = make_views()
+    random = torch.Generator().manual_seed(0)
+    only_b = objective(random_location=0, dropout=0)
+    assert only_b.places(v.lonlat, random) == {}
     assert set(only_b(v)) == {"loss", "B"}
+    assert set(objective(random_location=0).places(v.lonlat, random)) == {"again"}
+    assert set(objective(dropout=0).places(v.lonlat, random)) == {"random"}
+
+
+@pytest.mark.parametrize("objective", [CspMc, CspNce])
+@pytest.mark.parametrize("sampling", ["legacy-octant", NegativeSampling.LEGACY_OCTANT])
+def test_random_places_follow_the_sampling_and_the_generator(objective, sampling):
+    lonlat = geocsp.coords.sample_sphere(500)
+
+    def places(seed):
+        objective_ = objective(negatives_per_image=2, sampling=sampling)
+        return objective_.places(lonlat, torch.Generator().manual_seed(seed))
+
+    random = places(0)["random"]
+    assert random.shape == (500, 2, 2)
+    assert float(random.min()) >= 0
+    assert torch.equal(random, places(0)["random"])
+    assert not torch.equal(random, places(1)["random"])
+    assert torch.equal(places(0)["again"], lonlat[:, None])
+
+
+def test_places_have_the_precision_of_the_images():
+    lonlat = geocsp.coords.sample_sphere(5).double()
+    random = CspMc().places(lonlat, torch.Generator())["random"]
+    assert random.dtype == torch.float64
 
 
 @pytest.mark.parametrize(
@@ -256,9 +296,22 @@ def test_a_zero_weight_saves_the_passes(objective):
         ({"in_batch": 0, "random_location": 0, "dropout": 0}, "not all zero"),
         ({"in_batch": -1}, ">= 0"),
         ({"negatives_per_image": 0}, "negatives_per_image"),
+        ({"sampling": "cube"}, "'cube' is not a valid NegativeSampling"),
     ],
 )
 def test_weights_that_make_no_loss_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        CspMc(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"temperatures": (1, 0, 1)}, r"temperatures must be positive, got \(1, 0, 1\)"),
+        ({"mask_km": -1.0}, r"mask_km must be >= 0, got -1\.0"),
+    ],
+)
+def test_csp_mc_refuses_settings_out_of_range(settings, message):
     with pytest.raises(ValueError, match=message):
         CspMc(**settings)
 

@@ -1,37 +1,22 @@
 import itertools
+import math
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
 
 import pytest
 import torch
+from small_runs import FEATURES, PLACES, model, run, weights
 
 import geocsp
-from geocsp import GeoModel, PretrainSettings, pretrain
-from geocsp.coords import sample_sphere, unit_vectors
+from geocsp import GeoModel, Precision, PretrainSettings, pretrain
 from geocsp.data.samplers import Balanced, Geographic, Uniform
-from geocsp.errors import DataError
+from geocsp.errors import DataError, NotFiniteError
 from geocsp.objectives import CspMc, CspNce, MeanSquaredError, NegativeSampling, Objective
-from geocsp.train.pretrain import make_views
-
-PLACES = sample_sphere(300, torch.Generator().manual_seed(0))
-FEATURES = unit_vectors(PLACES) @ torch.randn(3, 6, generator=torch.Generator().manual_seed(1))
-SETTINGS = PretrainSettings(epochs=4, batch_size=64, learning_rate=5e-3)
-
-
-def model(dropout=0.5):
-    torch.manual_seed(0)
-    location = geocsp.create(
-        "location",
-        "space2vec-grid",
-        dim=8,
-        frequencies=4,
-        min_radius=20.0,
-        hidden=32,
-        dropout=dropout,
-    )
-    return GeoModel(location, feature_dim=6)
-
-
-def weights(trained):
-    return torch.cat([p.detach().flatten() for p in trained.parameters()])
+from geocsp.train.randomness import Stream, generator
+from geocsp.train.validation import Metric, Validation
+from geocsp.train.watching import Watcher
 
 
 @pytest.mark.parametrize(
@@ -41,7 +26,7 @@ def weights(trained):
 )
 def test_the_loss_falls(objective):
     torch.manual_seed(0)
-    history = pretrain(model(), objective(), FEATURES, PLACES, SETTINGS, seed=0)
+    history = run(model(), objective())
     assert len(history) == 4
     assert history[-1]["loss"] < history[0]["loss"]
 
@@ -49,8 +34,7 @@ def test_the_loss_falls(objective):
 def test_images_find_their_places():
     trained = model(dropout=0.1)
     objective = CspMc(dropout=0, temperatures=(0.1, 0.1, 0.1))
-    settings = PretrainSettings(epochs=30, batch_size=100, learning_rate=5e-3)
-    pretrain(trained, objective, FEATURES, PLACES, settings, seed=0)
+    run(trained, objective, PretrainSettings(epochs=30, batch_size=100, learning_rate=5e-3))
     with torch.no_grad():
         similarity = trained.encode_image(FEATURES) @ trained.encode_location(PLACES).T
     rank = (similarity > similarity.diagonal()[:, None]).sum(dim=1).double()
@@ -61,7 +45,7 @@ def test_images_find_their_places():
 def test_the_same_seed_gives_the_same_weights_and_another_gives_others():
     trained = [model() for _ in range(3)]
     for seed, one in zip((0, 0, 1), trained, strict=True):
-        pretrain(one, CspMc(), FEATURES, PLACES, SETTINGS, seed=seed)
+        run(one, seed=seed)
     assert torch.equal(weights(trained[0]), weights(trained[1]))
     assert not torch.equal(weights(trained[0]), weights(trained[2]))
 
@@ -70,19 +54,14 @@ def test_the_global_random_state_is_left_alone():
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    pretrain(model_without_draws(), CspMc(), FEATURES, PLACES, SETTINGS, seed=0)
+    run(model())
     assert torch.equal(torch.rand(3), expected)
-
-
-def model_without_draws():
-    with torch.random.fork_rng():
-        return model()
 
 
 def test_the_objective_is_trained_along():
     objective = MeanSquaredError(dim=8, feature_dim=6)
     before = objective.decoder.weight.detach().clone()
-    pretrain(model(), objective, FEATURES, PLACES, SETTINGS, seed=0)
+    run(model(), objective)
     assert not torch.equal(objective.decoder.weight, before)
 
 
@@ -90,110 +69,49 @@ def test_the_temperature_is_learned_only_if_the_objective_asks():
     for objective, moves in ((CspMc(), False), (CspMc(learnable_temperature=True), True)):
         trained = model()
         before = float(trained.log_scale.detach())
-        pretrain(trained, objective, FEATURES, PLACES, SETTINGS, seed=0)
+        run(trained, objective)
         assert (float(trained.log_scale.detach()) != before) == moves
 
 
-def views(objective):
-    trained = model().train()
-    generator = torch.Generator().manual_seed(0)
-    return make_views(
-        trained, objective, FEATURES[:10], PLACES[:10], NegativeSampling.SPHERE, generator
-    )
-
-
-def test_only_the_passes_an_objective_needs_are_made():
-    bare = views(CspMc(random_location=0, dropout=0))
-    assert bare.location_again is None
-    assert bare.negatives is None
-    assert bare.negative_lonlat is None
-    full = views(CspMc(negatives_per_image=3))
-    assert full.location_again.shape == full.location.shape == (10, 8)
-    assert full.negatives.shape == (10, 3, 8)
-    assert full.negative_lonlat.shape == (10, 3, 2)
-
-
-def test_the_second_view_has_its_own_dropout_mask():
-    full = views(CspMc())
-    assert not torch.allclose(full.location, full.location_again)
-    cosine = (full.location * full.location_again).sum(dim=1)
-    assert float(cosine.detach().mean()) > 0.3
-
-
-def test_negatives_are_the_embeddings_of_their_places():
-    trained = model(dropout=0.0).train()
-    generator = torch.Generator().manual_seed(0)
-    full = make_views(
-        trained,
-        CspMc(negatives_per_image=2),
-        FEATURES[:10],
-        PLACES[:10],
-        NegativeSampling.SPHERE,
-        generator,
-    )
-    expected = trained.encode_location(full.negative_lonlat.flatten(0, 1)).view(10, 2, 8)
-    torch.testing.assert_close(full.negatives, expected)
-    torch.testing.assert_close(full.location, trained.encode_location(PLACES[:10]))
-
-
 def test_warm_up_starts_from_rate_zero():
-    one_step = PretrainSettings(epochs=1, batch_size=300, warmup=0.5)
     trained = model()
     before = weights(trained)
-    pretrain(trained, CspMc(), FEATURES, PLACES, one_step, seed=0)
+    run(trained, settings=PretrainSettings(epochs=1, batch_size=300, warmup=0.5))
     assert torch.equal(weights(trained), before)
 
 
 def test_progress_is_told_after_every_epoch():
     seen = []
-    pretrain(
-        model(),
-        CspMc(),
-        FEATURES,
-        PLACES,
-        SETTINGS,
-        seed=0,
-        on_epoch=lambda epoch, losses: seen.append((epoch, sorted(losses))),
-    )
-    assert seen == [(epoch, ["B", "D", "L", "loss"]) for epoch in range(4)]
-
-
-class Broken(Objective):
-    def forward(self, views):
-        return {"loss": views.location.sum() * float("nan")}
-
-
-def test_a_loss_that_is_not_finite_stops_with_its_rows():
-    with pytest.raises(DataError, match=r"loss is nan in epoch 0, step 0; rows \[\d+, .*lower"):
-        pretrain(model(), Broken(), FEATURES, PLACES, SETTINGS, seed=0)
-
-
-def test_features_and_places_have_to_fit_together():
-    with pytest.raises(DataError, match="got 300 places and 299 rows"):
-        pretrain(model(), CspMc(), FEATURES[:299], PLACES, SETTINGS, seed=0)
-    broken = PLACES.clone()
-    broken[4] = 200
-    with pytest.raises(ValueError, match="row 4"):
-        pretrain(model(), CspMc(), FEATURES, broken, SETTINGS, seed=0)
+    history = run(model(), on_epoch=lambda epoch, losses: seen.append((epoch, losses)))
+    assert seen == list(enumerate(history))
+    assert [sorted(losses) for _, losses in seen] == [["B", "D", "L", "loss"]] * 4
 
 
 class Recorder(Objective):
     """Keeps what every step is given; its loss counts the steps."""
 
-    negatives_per_image = 2
+    uses_features = True
 
-    def __init__(self):
+    def __init__(self, sampling=NegativeSampling.SPHERE):
         super().__init__()
-        self.views = []
+        self.sampling, self.views, self.remembered = sampling, [], []
+
+    def places(self, lonlat, generator):
+        return {"random": self.sampling.sample(2 * len(lonlat), generator).view(-1, 2, 2)}
 
     def forward(self, views):
         self.views.append(views)
         return {"loss": 0 * views.location.sum() + len(self.views)}
 
+    def remember(self, lonlat):
+        self.remembered.append(lonlat)
 
-def record(trained, settings, features=FEATURES, sampler=None):
-    recorder = Recorder()
-    history = pretrain(trained, recorder, features, PLACES, settings, seed=0, sampler=sampler)
+
+def record(trained, settings, features=FEATURES, sampler=None, sampling=NegativeSampling.SPHERE):
+    recorder = Recorder(sampling)
+    history = run(trained, recorder, settings, features, sampler=sampler)
+    for views, lonlat in zip(recorder.views, recorder.remembered, strict=True):
+        assert torch.equal(views.lonlat, lonlat)
     return recorder.views, history
 
 
@@ -205,9 +123,9 @@ def test_an_epoch_shows_every_row_once_in_a_new_order_and_with_its_own_place():
     assert not torch.equal(epochs[0], epochs[1])
     assert not torch.equal(epochs[0], PLACES)
     feature_of = dict(zip(map(tuple, PLACES.tolist()), FEATURES, strict=True))
-    for views_ in seen:
-        expected = torch.stack([feature_of[tuple(place)] for place in views_.lonlat.tolist()])
-        assert torch.equal(views_.features, expected)
+    for views in seen:
+        expected = torch.stack([feature_of[tuple(place)] for place in views.lonlat.tolist()])
+        assert torch.equal(views.features, expected)
 
 
 def test_the_last_smaller_batch_is_left_out_and_a_large_batch_takes_all_rows():
@@ -219,7 +137,7 @@ def test_the_last_smaller_batch_is_left_out_and_a_large_batch_takes_all_rows():
 
 def test_history_is_the_mean_over_the_steps_of_each_epoch():
     _, history = record(model(), PretrainSettings(epochs=2, batch_size=100))
-    assert [epoch["loss"] for epoch in history] == pytest.approx([2.0, 5.0])
+    assert history == [{"loss": 2.0}, {"loss": 5.0}]
 
 
 def test_objectives_see_standardised_features():
@@ -231,46 +149,31 @@ def test_objectives_see_standardised_features():
     torch.testing.assert_close(deviation, torch.ones(6), atol=1e-5, rtol=0)
 
 
-def test_random_places_come_from_the_chosen_sampler():
-    octant = PretrainSettings(epochs=1, batch_size=100, negatives=NegativeSampling.LEGACY_OCTANT)
-    seen, _ = record(model(), octant)
-    assert all(float(v.negative_lonlat.min()) >= 0 for v in seen)
-    seen, _ = record(model(), PretrainSettings(epochs=1, batch_size=100))
-    assert all(float(v.negative_lonlat.min()) < -50 for v in seen)
+def test_random_places_are_new_in_every_step_and_of_the_sampling_of_the_objective():
+    one_epoch = PretrainSettings(epochs=1, batch_size=100)
+    seen, _ = record(model(), one_epoch, sampling=NegativeSampling.LEGACY_OCTANT)
+    assert all(float(v.extra["random"].lonlat.min()) >= 0 for v in seen)
+    seen, _ = record(model(), one_epoch)
+    assert all(float(v.extra["random"].lonlat.min()) < -50 for v in seen)
+    assert not torch.equal(seen[0].extra["random"].lonlat, seen[1].extra["random"].lonlat)
 
 
 def test_dropout_is_on_while_training_and_follows_the_seed_not_the_global_state():
-    trained = [model_without_draws() for _ in range(2)]
+    trained = [model() for _ in range(2)]
     for state, one in enumerate(trained):
         torch.manual_seed(state)
-        pretrain(one, CspMc(random_location=0), FEATURES, PLACES, SETTINGS, seed=0)
+        run(one, CspMc(random_location=0))
     assert torch.equal(weights(trained[0]), weights(trained[1]))
     without = model(dropout=0.0)
-    pretrain(without, CspMc(random_location=0), FEATURES, PLACES, SETTINGS, seed=0)
+    run(without, CspMc(random_location=0))
     assert not torch.allclose(weights(without), weights(trained[0]))
-
-
-def test_the_second_view_is_of_the_same_places():
-    generator = torch.Generator().manual_seed(0)
-    both = make_views(
-        model(dropout=0.0), CspMc(), FEATURES, PLACES, NegativeSampling.SPHERE, generator
-    )
-    torch.testing.assert_close(both.location_again, both.location)
 
 
 def path_lengths(settings):
     """How far the weights move in every epoch."""
     trained = model(dropout=0.0)
     stops = [weights(trained)]
-    pretrain(
-        trained,
-        CspMc(dropout=0),
-        FEATURES,
-        PLACES,
-        settings,
-        seed=0,
-        on_epoch=lambda epoch, losses: stops.append(weights(trained)),
-    )
+    run(trained, CspMc(dropout=0), settings, on_epoch=lambda *_: stops.append(weights(trained)))
     return [float((after - before).norm()) for before, after in itertools.pairwise(stops)]
 
 
@@ -290,21 +193,187 @@ def test_weight_decay_pulls_weights_towards_zero():
         settings = PretrainSettings(
             epochs=20, batch_size=100, learning_rate=5e-3, weight_decay=decay
         )
-        pretrain(trained, CspMc(dropout=0), FEATURES, PLACES, settings, seed=0)
+        run(trained, CspMc(dropout=0), settings)
         sizes.append(float(weights(trained).norm()))
     assert sizes[1] < 0.9 * sizes[0]
 
 
+def slow_run(objective, epochs, decay, longest):
+    """One batch of all rows each epoch, written out; returns the weights and their average."""
+    trained = model(dropout=0.0).double()
+    places, features, average = PLACES.double(), FEATURES.double(), None
+    optimizer = torch.optim.Adam(trained.parameters(), lr=5e-3)
+    for epoch in range(epochs):
+        rows = torch.randperm(300, generator=generator(0, Stream.ORDER, epoch))
+        optimizer.zero_grad()
+        image = trained.encode_image(features[rows])
+        logits = trained.encode_location(places[rows]) @ image.T
+        torch.nn.functional.cross_entropy(logits, torch.arange(300)).backward()
+        torch.nn.utils.clip_grad_norm_(trained.parameters(), longest)
+        optimizer.step()
+        now = weights(trained)
+        average = now if average is None else decay * average + (1 - decay) * now
+    return weights(trained), average
+
+
+@pytest.mark.parametrize("micro_batch", [None, 70])
+def test_a_run_is_that_of_a_plain_loop(micro_batch):
+    objective = CspMc(random_location=0, dropout=0)
+    settings = PretrainSettings(
+        epochs=5, batch_size=300, learning_rate=5e-3, clip_norm=0.05, micro_batch=micro_batch
+    )
+    last, average = slow_run(objective, 5, 0.7, 0.05)
+    for ema, expected in ((None, last), (0.7, average)):
+        trained = model(dropout=0.0).double()
+        changed = replace(settings, ema=ema)
+        run(trained, objective, changed, FEATURES.double(), PLACES.double())
+        torch.testing.assert_close(weights(trained), expected, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("precision", [Precision.BFLOAT16, Precision.FLOAT16])
+def test_other_precisions_end_close_to_full_precision(precision):
+    settings = PretrainSettings(epochs=15, batch_size=100, learning_rate=5e-3)
+    exact = run(model(dropout=0.0), settings=settings)
+    trained = model(dropout=0.0)
+    history = run(trained, settings=replace(settings, precision=precision))
+    assert history != exact
+    for ours, theirs in zip(history, exact, strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=0.01)
+    assert all(p.dtype == torch.float32 for p in trained.parameters())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a compiler")
+def test_compiled_networks_give_the_same_numbers():
+    settings = PretrainSettings(epochs=2, batch_size=100, learning_rate=5e-3)
+    plain, compiled = model(dropout=0.0), model(dropout=0.0)
+    history = run(plain, settings=settings)
+    assert run(compiled, settings=replace(settings, compile=True)) == [
+        {name: pytest.approx(value, rel=1e-5) for name, value in means.items()} for means in history
+    ]
+    torch.testing.assert_close(weights(compiled), weights(plain), rtol=1e-5, atol=1e-5)
+    assert compiled.location.network._compiled_call_impl is None
+
+
 def test_a_single_image_cannot_be_contrasted():
     with pytest.raises(DataError, match="at least 2: got 1 places"):
-        pretrain(model(), CspMc(), FEATURES[:1], PLACES[:1], SETTINGS, seed=0)
+        run(model(), features=FEATURES[:1], places=PLACES[:1])
+
+
+def test_features_and_places_have_to_fit_together():
+    with pytest.raises(DataError, match="got 300 places and 299 rows"):
+        run(model(), features=FEATURES[:299])
+    broken = PLACES.clone()
+    broken[4] = 200
+    with pytest.raises(ValueError, match="row 4"):
+        run(model(), places=broken)
 
 
 def test_a_feature_that_is_not_finite_is_told_with_its_row():
     broken = FEATURES.clone()
     broken[17, 2] = float("nan")
     with pytest.raises(DataError, match=r"row 17\b"):
-        pretrain(model(), CspMc(), broken, PLACES, SETTINGS, seed=0)
+        run(model(), features=broken)
+
+
+class Needs(Objective):
+    def __init__(self, **uses):
+        super().__init__()
+        self.uses_images = False
+        for name, value in uses.items():
+            setattr(self, name, value)
+
+    def forward(self, views):
+        assert views.image is None
+        return {"loss": views.raw_location.square().mean()}
+
+
+@pytest.mark.parametrize(
+    ("needs", "given", "message"),
+    [
+        ({"uses_labels": True}, {}, "Needs needs labels, but none are given"),
+        ({"uses_groups": True}, {}, "Needs needs groups, but none are given"),
+        ({"uses_images": True}, {}, "Needs needs images, but none are given"),
+        ({"uses_features": True}, {}, "Needs needs images, but none are given"),
+        ({}, {"labels": torch.zeros(300)}, "labels must be one int64 number for each of 300"),
+        ({}, {"groups": torch.zeros(299).long()}, r"groups must .* of shape \(299,\)"),
+    ],
+)
+def test_what_an_objective_needs_has_to_be_given(needs, given, message):
+    with pytest.raises(DataError, match=message):
+        run(model(), Needs(**needs), features=None, **given)
+
+
+def test_an_objective_without_images():
+    history = run(model(), Needs(), features=None)
+    assert history[-1]["loss"] < history[0]["loss"]
+
+
+def test_validation_is_not_for_objectives_without_images():
+    with pytest.raises(DataError, match="lets images find their places, which Needs does not"):
+        run(model(), Needs(), features=None, validation=Validation(FEATURES, PLACES))
+
+
+class Spoils(Objective):
+    """Spoils the loss of the row at one place, or its gradient alone."""
+
+    def __init__(self, row, what):
+        super().__init__()
+        self.place, self.what = PLACES[row], what
+
+    def forward(self, views):
+        bad = (views.lonlat == self.place).all(1)
+        losses = (views.image * views.location).sum(1)
+        nothing = losses[bad] - losses[bad].detach()
+        spoiled = nothing.log() if self.what == "loss" else nothing.sqrt()
+        return {"loss": torch.cat([losses[~bad], spoiled]).mean()}
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+@pytest.mark.parametrize("micro_batch", [None, 20])
+def test_a_number_that_is_not_finite_stops_with_its_row(what, micro_batch):
+    trained = model(dropout=0.0)
+    before = weights(trained)
+    settings = PretrainSettings(batch_size=300, micro_batch=micro_batch)
+    with pytest.raises(NotFiniteError, match="in epoch 0, step 0; rows 123; look at") as raised:
+        run(trained, Spoils(123, what), settings)
+    assert raised.value.rows == [123]
+    assert torch.equal(weights(trained), before)
+
+
+@pytest.mark.parametrize("micro_batch", [None, 20])
+def test_a_feature_that_the_tower_cannot_hold_stops_with_its_row(micro_batch):
+    trained, huge = model(dropout=0.0), FEATURES.clone()
+    huge[[7, 99]] = 1e38
+    with torch.no_grad():
+        trained.projection.weight.mul_(100)
+    before = weights(trained)
+    settings = PretrainSettings(batch_size=300, micro_batch=micro_batch)
+    with pytest.raises(NotFiniteError, match="loss is nan and the gradient's length nan") as raised:
+        run(trained, CspMc(), settings, huge)
+    assert sorted(raised.value.rows) == [7, 99]
+    assert torch.equal(weights(trained), before)
+
+
+class Broken(Objective):
+    def forward(self, views):
+        return {"loss": (views.location + views.image).sum() * math.nan}
+
+
+def test_where_no_row_stands_out_all_are_told():
+    with pytest.raises(DataError, match=r"loss is nan .* epoch 0, step 0; rows \d+, .* 54 more;"):
+        run(model(), Broken())
+
+
+def test_losses_that_overflow_in_float16_skip_the_step():
+    class Steep(Objective):
+        def forward(self, views):
+            return {"loss": 1e35 * (views.image * views.location).sum(1).mean()}
+
+    history = run(
+        model(), Steep(), PretrainSettings(epochs=3, batch_size=100, precision=Precision.FLOAT16)
+    )
+    assert len(history) == 3
 
 
 def test_images_find_their_season_where_all_places_are_one():
@@ -333,12 +402,12 @@ def test_a_step_needs_an_image():
 
 
 def test_without_a_sampler_all_rows_are_shown_in_the_order_of_the_seed():
-    order = torch.randperm(300, generator=torch.Generator().manual_seed(0))
+    order = torch.randperm(300, generator=generator(0, Stream.ORDER, 0))
     seen, _ = record(model(), PretrainSettings(epochs=1, batch_size=100))
     assert torch.equal(torch.cat([v.lonlat for v in seen]), PLACES[order])
     trained = [model() for _ in range(2)]
     for one, sampler in zip(trained, (None, Uniform(seed=8).fit(PLACES)), strict=True):
-        pretrain(one, CspMc(), FEATURES, PLACES, SETTINGS, seed=0, sampler=sampler)
+        run(one, sampler=sampler)
     assert torch.equal(weights(trained[0]), weights(trained[1]))
 
 
@@ -371,4 +440,73 @@ def test_a_sampler_says_what_an_epoch_shows():
 )
 def test_a_sampler_has_to_fit(sampler, message):
     with pytest.raises(DataError, match=message):
-        pretrain(model(), CspMc(), FEATURES, PLACES, SETTINGS, seed=0, sampler=sampler)
+        run(model(), sampler=sampler)
+
+
+def test_a_run_of_no_epochs_changes_nothing():
+    trained = model()
+    before = weights(trained)
+    assert run(trained, settings=PretrainSettings(epochs=0, ema=0.9)) == []
+    assert torch.equal(weights(trained), before)
+
+
+def test_validation_stops_a_run_that_gets_no_better():
+    hopeless = Validation(FEATURES, PLACES.flip(0), patience=2, metric=Metric.MEDIAN_RANK)
+    settings = PretrainSettings(epochs=30, batch_size=64, learning_rate=0.1)
+    trained, kept = model(), []
+    history = run(
+        trained, settings=settings, validation=hopeless, on_epoch=lambda *_: kept.append(trained)
+    )
+    ranks = [epoch["validation.median_rank"] for epoch in history]
+    best = ranks.index(min(ranks))
+    assert len(history) == best + 3 < 30
+    again = hopeless.measure(trained)
+    assert again["median_rank"] == ranks[best]
+
+
+class Fails(Watcher):
+    def on_epoch(self, step, epoch, means):
+        raise OSError("no space left")
+
+
+def test_a_watcher_that_fails_does_not_stop_the_run():
+    with pytest.warns(UserWarning, match="Fails failed and watches no longer"):
+        assert len(run(model(), watchers=[Fails()])) == 4
+
+
+LARGE = """
+import resource, sys, torch, numpy as np
+from pathlib import Path
+import geocsp
+from geocsp.coords import sample_sphere
+from geocsp.data.cache import FeatureCache
+from geocsp.objectives import CspMc
+
+torch.set_num_threads(2)
+rows, dim, random = 65_536, 2048, torch.Generator().manual_seed(0)
+cache = FeatureCache(Path(sys.argv[1]), rows, dim)
+for shard in range(cache.shards):
+    cache.write(shard, torch.randn(len(cache.span(shard)), dim, generator=random))
+features = geocsp.Features(None, cache, np.arange(rows))
+location = geocsp.create("location", "space2vec-grid", dim=32)
+settings = geocsp.PretrainSettings(epochs=1, batch_size=rows, micro_batch=4096)
+(means,) = geocsp.pretrain(
+    geocsp.GeoModel(location, dim), CspMc(), features, sample_sphere(rows, random), settings, seed=0
+)
+print(means["loss"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.slow
+def test_a_batch_of_65536_stays_below_4_gigabytes(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", LARGE, tmp_path],
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    loss, megabytes = map(float, done.stdout.split())
+    assert 2 * math.log(65_536) + math.log(2) == pytest.approx(loss, rel=0.2)
+    assert megabytes < 4096

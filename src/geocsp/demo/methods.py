@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from geocsp.demo.settings import DemoSettings
 from geocsp.presets import BEST, PAPER, Component, Preset
 from geocsp.train.finetune import FinetuneSettings
-from geocsp.train.pretrain import PretrainSettings
+from geocsp.train.settings import PretrainSettings
 
 IMAGE_ONLY = "image"
 IMAGE_ALIGNED = "image-aligned"

@@ -3,116 +3,113 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from geocsp.coords import great_circle_km, pairwise_within_km
+from geocsp.process import ALONE, Process
+
+
+@dataclass(frozen=True)
+class Places:
+    """Places beside the true ones, and their embeddings.
+
+    Attributes:
+        lonlat: ``(b, k, 2)``, k for each image, or ``(n, 2)``, degrees.
+        raw: ``(b, k, D)`` or ``(n, D)`` embeddings before normalisation.
+        unit: the same at unit length.
+    """
+
+    lonlat: Tensor
+    raw: Tensor
+    unit: Tensor
+
+    @classmethod
+    def of(cls, lonlat: Tensor, raw: Tensor) -> Places:
+        """Places and their raw embeddings."""
+        return cls(lonlat, raw, F.normalize(raw, dim=-1))
 
 
 @dataclass(frozen=True)
 class Views:
-    """Embeddings of one batch of B images and their places. Row i of each belongs to image i.
+    """Embeddings of one batch of b images and their places. Row i of each belongs to image i.
+
+    Where several processes train together, these are the rows of this process alone; an
+    objective that compares an image with those of the other processes, too, asks
+    ``process.gather`` for them.
 
     Attributes:
-        features: ``(B, F)`` image features, standardised if the model does so.
-        image: ``(B, D)`` projected image embeddings, unit length.
-        location: ``(B, D)`` location embeddings, unit length.
-        raw_location: ``(B, D)`` location embeddings before normalisation.
-        lonlat: ``(B, 2)`` places, degrees.
+        lonlat: ``(b, 2)`` places, degrees.
+        location: ``(b, D)`` location embeddings, unit length.
+        raw_location: ``(b, D)`` location embeddings before normalisation.
         scale: ``()`` learnable inverse temperature of the model.
-        location_again: ``(B, D)`` second pass with an independent dropout mask, unit length;
-            present if the objective asks for it.
-        negatives: ``(B, C, D)`` embeddings of C random places per image, unit length; present if
-            the objective asks for them.
-        negative_lonlat: ``(B, C, 2)`` those random places, degrees.
+        features: ``(b, F)`` image features, standardised if the model does so; present if the
+            objective uses features.
+        image: ``(b, D)`` projected image embeddings, unit length; present if it uses images.
+        extra: the places that the objective asked for, by its names for them.
+        labels: ``(b,)`` int64 classes, -1 where unknown; present if the objective uses them.
+        groups: ``(b,)`` int64 photographers or sites, -1 where unknown; likewise.
+        process: this process among those that train together.
     """
 
-    features: Tensor
-    image: Tensor
+    lonlat: Tensor
     location: Tensor
     raw_location: Tensor
-    lonlat: Tensor
     scale: Tensor
-    location_again: Tensor | None = None
-    negatives: Tensor | None = None
-    negative_lonlat: Tensor | None = None
+    features: Tensor | None = None
+    image: Tensor | None = None
+    extra: Mapping[str, Places] = field(default_factory=dict)
+    labels: Tensor | None = None
+    groups: Tensor | None = None
+    process: Process = ALONE
 
 
 class Objective(nn.Module):
     """A pre-training loss over :class:`Views`.
 
+    A loss is a mean over the rows of the batch, so that the mean over processes with equally many
+    rows is the loss of the whole batch.
+
     Attributes:
-        negatives_per_image: how many random places per image the objective needs.
-        second_view: whether it needs a second pass with an independent dropout mask.
+        uses_images: whether it needs ``views.image``.
+        uses_features: whether it needs ``views.features``.
+        uses_labels: whether it needs ``views.labels``.
+        uses_groups: whether it needs ``views.groups``.
         learns_scale: whether the model's learnable temperature is used.
     """
 
-    negatives_per_image: int = 0
-    second_view: bool = False
+    uses_images: bool = True
+    uses_features: bool = False
+    uses_labels: bool = False
+    uses_groups: bool = False
     learns_scale: bool = False
+
+    def places(self, lonlat: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """Further places to embed in this step, by names of the objective's own choice.
+
+        All go through the location encoder together with the true places, in training mode, so
+        that ``lonlat.unsqueeze(1)`` is a second view under an independent dropout mask.
+
+        Args:
+            lonlat: ``(B, 2)`` places of the whole batch, over all processes, degrees.
+            generator: source of all randomness, on the CPU; in the same state in every process.
+
+        Returns:
+            ``(B, k, 2)`` for k places per image, which are taken at the time of the image and of
+            which a process embeds those of its own images; or ``(n, 2)`` for places of no image,
+            which every process embeds.
+        """
+        return {}
 
     @abstractmethod
     def forward(self, views: Views) -> dict[str, Tensor]:
         """Return ``{"loss": (), part: (), ...}``; the parts are detached and unweighted."""
 
+    def remember(self, lonlat: Tensor) -> None:
+        """Called after each step with the places of the whole batch, ``(B, 2)`` degrees.
 
-def same_place(views: Views, km: float) -> Tensor:
-    """Pairs (i, j != i) of a batch closer than ``km``: ``(B, B)`` bool, diagonal false."""
-    near = pairwise_within_km(views.lonlat, views.lonlat, km)
-    return near & ~torch.eye(len(near), dtype=torch.bool, device=near.device)
-
-
-def negatives_near(views: Views, km: float) -> Tensor:
-    """Random negatives closer than ``km`` to their own image: ``(B, C)`` bool."""
-    assert views.negative_lonlat is not None
-    batch, count, _ = views.negative_lonlat.shape
-    own = views.lonlat.repeat_interleave(count, dim=0)
-    return great_circle_km(own, views.negative_lonlat.flatten(0, 1)).view(batch, count) < km
-
-
-class ThreeNegatives(Objective):
-    """Common ground of the CSP objectives: three kinds of negatives, each with a weight.
-
-    B takes the other images of the batch as negatives, L random places, D the dropout views of
-    the other places. ``loss = in_batch * B + random_location * L + dropout * D``; a weight of
-    zero switches a kind off and saves its forward passes.
-
-    Args:
-        in_batch: weight of B.
-        random_location: weight of L.
-        dropout: weight of D.
-        negatives_per_image: C, random places per image.
-    """
-
-    def __init__(
-        self, in_batch: float, random_location: float, dropout: float, negatives_per_image: int
-    ) -> None:
-        super().__init__()
-        self.weights = {"B": in_batch, "L": random_location, "D": dropout}
-        if min(self.weights.values()) < 0 or not any(self.weights.values()):
-            raise ValueError(f"weights must be >= 0 and not all zero, got {self.weights}")
-        if random_location and negatives_per_image < 1:
-            raise ValueError(f"L needs negatives_per_image >= 1, got {negatives_per_image}")
-        self.negatives_per_image = negatives_per_image if random_location else 0
-        self.second_view = dropout > 0
-
-    def forward(self, views: Views) -> dict[str, Tensor]:
-        """Return the loss and its unweighted parts B, L and D, those with a weight."""
-        terms = {"B": self.in_batch, "L": self.random_location, "D": self.dropout}
-        parts = {kind: terms[kind](views) for kind, weight in self.weights.items() if weight}
-        loss = torch.stack([self.weights[kind] * part for kind, part in parts.items()]).sum()
-        return {"loss": loss} | {kind: part.detach() for kind, part in parts.items()}
-
-    @abstractmethod
-    def in_batch(self, views: Views) -> Tensor:
-        """Loss B, a scalar."""
-
-    @abstractmethod
-    def random_location(self, views: Views) -> Tensor:
-        """Loss L, a scalar."""
-
-    @abstractmethod
-    def dropout(self, views: Views) -> Tensor:
-        """Loss D, a scalar."""
+        What is kept belongs into buffers, so that a checkpoint holds it.
+        """

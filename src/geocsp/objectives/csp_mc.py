@@ -6,7 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from geocsp.objectives.base import ThreeNegatives, Views, negatives_near, same_place
+from geocsp.objectives.base import Views
+from geocsp.objectives.clip import symmetric_softmax
+from geocsp.objectives.near import check_km, near_pairs, near_places
+from geocsp.objectives.negatives import NegativeSampling
+from geocsp.objectives.pairs import softmax_pairs
+from geocsp.objectives.three_negatives import ThreeNegatives
 from geocsp.registry import register
 
 
@@ -27,6 +32,7 @@ class CspMc(ThreeNegatives):
         random_location: weight of L.
         dropout: weight of D.
         negatives_per_image: C, random places per image.
+        sampling: where random places are drawn, a :class:`NegativeSampling` or its value.
         temperatures: of B, L and D; not used if the temperature is learnable.
         learnable_temperature: use the model's ``scale`` for all kinds.
         symmetric: add to B that an image picks its place, and take the mean.
@@ -40,48 +46,51 @@ class CspMc(ThreeNegatives):
         random_location: float = 1.0,
         dropout: float = 1.0,
         negatives_per_image: int = 1,
+        sampling: NegativeSampling | str = NegativeSampling.SPHERE,
         temperatures: tuple[float, float, float] = (1.0, 1.0, 1.0),
         learnable_temperature: bool = False,
         symmetric: bool = False,
         mask_km: float = 0.0,
     ) -> None:
-        super().__init__(in_batch, random_location, dropout, negatives_per_image)
+        super().__init__(in_batch, random_location, dropout, negatives_per_image, sampling)
         if min(temperatures) <= 0:
             raise ValueError(f"temperatures must be positive, got {temperatures}")
         self.temperatures = dict(zip("BLD", temperatures, strict=True))
         self.learns_scale = learnable_temperature
         self.symmetric = symmetric
-        self.mask_km = mask_km
+        self.mask_km = check_km(mask_km)
 
     def in_batch(self, views: Views) -> Tensor:
         """Loss B, a scalar."""
-        logits = self._masked(views.location @ views.image.T * self._scale(views, "B"), views)
-        own = torch.arange(len(logits), device=logits.device)
-        loss = F.cross_entropy(logits, own)
-        return (loss + F.cross_entropy(logits.T, own)) / 2 if self.symmetric else loss
+        assert views.image is not None
+        if self.symmetric:
+            return symmetric_softmax(views, self._scale(views, "B"), self.mask_km)
+        return self._among_all(views.location, views.image, views, "B")
 
     def random_location(self, views: Views) -> Tensor:
         """Loss L, a scalar."""
-        assert views.negatives is not None
-        scale = self._scale(views, "L")
+        assert views.image is not None
+        places, scale = views.extra["random"], self._scale(views, "L")
         true = scale * (views.location * views.image).sum(-1, keepdim=True)
-        random = scale * torch.einsum("bcd,bd->bc", views.negatives, views.image)
+        random = scale * (places.unit * views.image.unsqueeze(1)).sum(-1)
         if self.mask_km:  # after the scale, whose gradient would be 0 * inf otherwise
-            random = random.masked_fill(negatives_near(views, self.mask_km), -torch.inf)
+            near = near_places(views.lonlat, places.lonlat, self.mask_km)
+            random = random.masked_fill(near, -torch.inf)
         logits = torch.cat([true, random], dim=1)
         return F.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.long))
 
     def dropout(self, views: Views) -> Tensor:
         """Loss D, a scalar."""
-        assert views.location_again is not None
-        similarity = views.location @ views.location_again.T
-        logits = self._masked(similarity * self._scale(views, "D"), views)
-        return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
+        return self._among_all(views.location, views.extra["again"].unit[:, 0], views, "D")
+
+    def _among_all(self, queries: Tensor, keys: Tensor, views: Views, kind: str) -> Tensor:
+        return softmax_pairs(
+            queries,
+            views.process.gather(keys),
+            self._scale(views, kind),
+            own=views.process.rank * len(queries),
+            excluded=near_pairs(views, self.mask_km),
+        )
 
     def _scale(self, views: Views, kind: str) -> Tensor | float:
         return views.scale if self.learns_scale else 1 / self.temperatures[kind]
-
-    def _masked(self, logits: Tensor, views: Views) -> Tensor:
-        if not self.mask_km:
-            return logits
-        return logits.masked_fill(same_place(views, self.mask_km), -torch.inf)

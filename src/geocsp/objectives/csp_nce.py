@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from geocsp.objectives.base import ThreeNegatives, Views
+from geocsp.objectives.base import Views
+from geocsp.objectives.negatives import NegativeSampling
+from geocsp.objectives.pairs import binary_nll, sigmoid_pairs
+from geocsp.objectives.three_negatives import ThreeNegatives
 from geocsp.registry import register
 
 
@@ -27,6 +28,7 @@ class CspNce(ThreeNegatives):
         random_location: weight of L.
         dropout: weight of D.
         negatives_per_image: C, random places per image.
+        sampling: where random places are drawn, a :class:`NegativeSampling` or its value.
         epsilon: added inside the logarithm; the released code has 1e-5, the paper none.
     """
 
@@ -37,37 +39,30 @@ class CspNce(ThreeNegatives):
         random_location: float = 1.0,
         dropout: float = 1.0,
         negatives_per_image: int = 1,
+        sampling: NegativeSampling | str = NegativeSampling.SPHERE,
         epsilon: float = 0.0,
     ) -> None:
-        super().__init__(in_batch, random_location, dropout, negatives_per_image)
+        super().__init__(in_batch, random_location, dropout, negatives_per_image, sampling)
         self.epsilon = epsilon
 
     def in_batch(self, views: Views) -> Tensor:
         """Loss B, a scalar."""
-        return self._pairs(views.location @ views.image.T)
+        assert views.image is not None
+        return self._pairs(views.location, views.image, views)
 
     def random_location(self, views: Views) -> Tensor:
         """Loss L, a scalar."""
-        assert views.negatives is not None
-        similarity = torch.einsum("bcd,bd->bc", views.negatives, views.image)
+        assert views.image is not None
+        similarity = (views.extra["random"].unit * views.image.unsqueeze(1)).sum(-1)
         return binary_nll(-similarity, self.epsilon).mean()
 
     def dropout(self, views: Views) -> Tensor:
         """Loss D, a scalar."""
-        assert views.location_again is not None
-        return self._pairs(views.location @ views.location_again.T)
+        return self._pairs(views.location, views.extra["again"].unit[:, 0], views)
 
-    def _pairs(self, similarity: Tensor) -> Tensor:
-        count = len(similarity)
-        if count < 2:
+    def _pairs(self, queries: Tensor, keys: Tensor, views: Views) -> Tensor:
+        own, keys = views.process.rank * len(keys), views.process.gather(keys)
+        if len(keys) < 2:
             raise ValueError("CSP-NCE needs at least 2 pairs in a batch, got 1")
-        off_diagonal = ~torch.eye(count, dtype=torch.bool, device=similarity.device)
-        positive = binary_nll(similarity.diagonal(), self.epsilon).mean()
-        return positive + binary_nll(-similarity[off_diagonal], self.epsilon).mean()
-
-
-def binary_nll(logit: Tensor, epsilon: float) -> Tensor:
-    """-log(sigmoid(logit) + epsilon), element by element, stable where epsilon is zero."""
-    if epsilon == 0:
-        return -F.logsigmoid(logit)
-    return -(logit.sigmoid() + epsilon).log()
+        others = 1 / (len(keys) - 1)
+        return sigmoid_pairs(queries, keys, 1.0, 0.0, own=own, others=others, epsilon=self.epsilon)

@@ -21,10 +21,14 @@ class MeanSquaredError(Objective):
         feature_dim: size of the image features.
     """
 
+    uses_images = False
+    uses_features = True
+
     def __init__(self, *, dim: int, feature_dim: int) -> None:
         super().__init__()
         self.decoder = nn.Linear(dim, feature_dim)
 
     def forward(self, views: Views) -> dict[str, Tensor]:
         """Return the loss, averaged over images and feature dimensions."""
+        assert views.features is not None
         return {"loss": F.mse_loss(self.decoder(views.raw_location), views.features)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from geocsp.objectives.csp_nce import binary_nll
+from geocsp.objectives.pairs import binary_nll
 
 
 def presence_absence(

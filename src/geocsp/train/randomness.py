@@ -1,0 +1,36 @@
+"""Randomness without state: what is random in a step follows from the seed and the step alone.
+
+Nothing has to be carried from step to step, so a run that goes on after an interruption draws the
+same numbers as one that was never interrupted.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+import torch
+
+
+class Stream(IntEnum):
+    """What random numbers are for; the streams are independent of each other."""
+
+    ORDER = 0
+    """Which rows an epoch shows, and in which order."""
+    PLACES = 1
+    """Random places of a step, the same in every process."""
+    IMAGE = 2
+    """Dropout and augmentation of the image tower."""
+    LOCATION = 3
+    """Dropout of the location tower."""
+
+
+def derived_seed(seed: int, stream: Stream, *place: int) -> int:
+    """A seed for one stream at one place, such as a step, a process and a pass."""
+    entropy = [seed % 2**64, stream, *place]
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def generator(seed: int, stream: Stream, *place: int) -> torch.Generator:
+    """A generator on the CPU, seeded by :func:`derived_seed`."""
+    return torch.Generator().manual_seed(derived_seed(seed, stream, *place))
