@@ -360,3 +360,18 @@ def test_an_image_encoder_made_by_hand_cannot_be_saved(tmp_path):
     with pytest.raises(DataError, match=r"ModuleEncoder was not made by geocsp\.create\('image'"):
         model_of_images().save_pretrained(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_hidden_layer_in_the_projection_comes_back_from_its_folder(tmp_path):
+    torch.manual_seed(0)
+    model = GeoModel(encoder(), feature_dim=FEATURES.shape[1], hidden=5)
+    model.standardise_by(FEATURES)
+    centred = (FEATURES - FEATURES.mean(0)) / FEATURES.std(0, correction=0)
+    inner = (centred @ model.hidden.weight.T + model.hidden.bias).clamp(min=0)
+    projected = inner @ model.projection.weight.T + model.projection.bias
+    expected = projected / projected.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(model.encode_image(FEATURES), expected)
+    again = GeoModel.from_pretrained(model.save_pretrained(tmp_path))
+    assert torch.equal(again.embed_images(FEATURES), model.embed_images(FEATURES))
+    with pytest.raises(ValueError, match="hidden must be at least 1, got 0"):
+        GeoModel(encoder(), feature_dim=3, hidden=0)

@@ -39,3 +39,12 @@ def test_what_ships_is_registered():
     assert {"space2vec-grid", "wrap"} <= set(available("location"))
     assert {"csp-mc", "csp-nce", "mse"} <= set(available("objective"))
     assert "efficientnet-lite0" in available("image")
+
+
+def test_the_settings_of_a_component_are_known():
+    @register("colour", "blue")
+    class Blue:
+        def __init__(self, *, depth=1, shine=0):
+            pass
+
+    assert registry.settings_of("colour", "blue") == {"depth", "shine"}

@@ -27,7 +27,7 @@ class GeoModel(Saved):
     """Images and places in one embedding space.
 
     The image side is one linear projection of frozen image features, as in the released code
-    (Mai et al., ICML 2023); the location side is any location encoder. A model that is given an
+    (Mai et al., ICML 2023), or a perceptron as in GeoCLIP; the location side is any location encoder. A model that is given an
     image encoder takes images, too, of which the encoder makes the features; its weights are
     frozen until :meth:`train_image` lets some of them move.
 
@@ -39,9 +39,10 @@ class GeoModel(Saved):
         feature_dim: F, size of the image features.
         temperature: start of the learnable temperature.
         image: image encoder with features of size F.
+        hidden: width of a hidden layer with ReLU in the projection of image features; None: none.
 
     Raises:
-        ValueError: the image encoder's features are of another size.
+        ValueError: the image encoder's features are of another size, or a hidden layer below one.
     """
 
     kind = "GeoModel"
@@ -53,13 +54,17 @@ class GeoModel(Saved):
         *,
         temperature: float = 0.07,
         image: ImageEncoder | None = None,
+        hidden: int | None = None,
     ) -> None:
         super().__init__()
         if image is not None and image.dim != feature_dim:
             raise ValueError(f"feature_dim is {feature_dim}, but the encoder gives {image.dim}")
+        if hidden is not None and hidden < 1:
+            raise ValueError(f"hidden must be at least 1, got {hidden}")
         self.location = location
         self.image = image
-        self.projection = nn.Linear(feature_dim, location.dim)
+        self.hidden = None if hidden is None else nn.Linear(feature_dim, hidden)
+        self.projection = nn.Linear(hidden or feature_dim, location.dim)
         self.register_buffer("feature_mean", torch.zeros(feature_dim))
         self.register_buffer("feature_deviation", torch.ones(feature_dim))
         self.feature_mean: Tensor
@@ -125,9 +130,11 @@ class GeoModel(Saved):
 
         Standardising is folded into the weights, which are fewer than the features.
         """
-        weight = self.projection.weight / self.feature_deviation
-        bias = self.projection.bias - weight @ self.feature_mean
-        return F.linear(self._features(images).to(weight.dtype), weight, bias)
+        first = self.projection if self.hidden is None else self.hidden
+        weight = first.weight / self.feature_deviation
+        bias = first.bias - weight @ self.feature_mean
+        projected = F.linear(self._features(images).to(weight.dtype), weight, bias)
+        return projected if self.hidden is None else self.projection(projected.relu())
 
     def _features(self, images: Tensor) -> Tensor:
         """Image features as they are, and those of the encoder, ``(B, F)``."""
@@ -135,7 +142,7 @@ class GeoModel(Saved):
             return images
         if self.image is None:
             raise ValueError(
-                f"images must be features (B, {self.projection.in_features}) for a model without "
+                f"images must be features (B, {len(self.feature_mean)}) for a model without "
                 f"image encoder, got {tuple(images.shape)}"
             )
         with torch.set_grad_enabled(torch.is_grad_enabled() and not is_frozen(self.image)):
@@ -175,7 +182,9 @@ class GeoModel(Saved):
         Raises:
             DataError: an encoder was not made by :func:`geocsp.create`.
         """
-        config = self.location.config() | {"feature_dim": self.projection.in_features}
+        config = self.location.config() | {"feature_dim": len(self.feature_mean)}
+        if self.hidden is not None:
+            config |= {"hidden": self.hidden.out_features}
         return config if self.image is None else config | {"image": _recipe(self.image)}
 
     @classmethod
@@ -186,7 +195,8 @@ class GeoModel(Saved):
         """
         recipe = config.get("image")
         image = None if recipe is None else create("image", recipe["name"], **recipe["settings"])
-        return cls(LocationEncoder.from_config(config), config["feature_dim"], image=image)
+        location, hidden = LocationEncoder.from_config(config), config.get("hidden")
+        return cls(location, config["feature_dim"], image=image, hidden=hidden)
 
 
 def _recipe(encoder: ImageEncoder) -> dict[str, Any]:

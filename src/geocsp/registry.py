@@ -38,6 +38,11 @@ def available(kind: str) -> list[str]:
     return sorted(_KINDS[kind])
 
 
+def settings_of(kind: str, name: str) -> frozenset[str]:
+    """Names of the settings that a component takes."""
+    return frozenset(inspect.signature(_KINDS[kind][name]).parameters)
+
+
 def create(kind: str, name: str, **settings: Any) -> Any:
     """Build the component ``name`` of a kind with the keyword settings of its class or function.
 

@@ -111,7 +111,8 @@ def test_the_recipe_of_geoclip_runs_on_photos(tiny_clip, tmp_path):
     report = report_of(pretrain(f"yfcc100m-geo:{root}", out, *options))
     assert report["images"] == 53  # 54 of split train, one of them broken
     model = geocsp.GeoModel.from_pretrained(out / "model")
-    assert (model.projection.in_features, model.location.dim) == (8, 512)
+    assert (model.hidden.in_features, model.projection.in_features) == (8, 768)
+    assert model.location.dim == 512
     assert "0.jpg" in (out / "quarantine.csv").read_text()
     assert len((out / "quarantine.csv").read_text().splitlines()) == 2
 

@@ -25,6 +25,7 @@ from geocsp.train.checkpoint import Checkpoints
 from geocsp.train.snapshot import Snapshot
 from geocsp.train.state import TrainingState
 from geocsp.train.validation import Metric, Validation
+from geocsp.train.watching import Watcher
 
 TIME = torch.rand(300, 2, generator=torch.Generator().manual_seed(2))
 
@@ -289,13 +290,29 @@ def test_where_all_are_damaged_the_run_starts_again(tmp_path):
     assert torch.equal(weights(trained), weights(expected))
 
 
-def test_a_damaged_later_checkpoint_does_not_push_out_good_ones(tmp_path):
+def test_damaged_later_checkpoints_do_not_push_out_good_ones(tmp_path):
     spoil(interrupted(tmp_path), "changed")
+    spoil(tmp_path / "step-00000004.safetensors", "short")
+    again = InterruptedAfter(tmp_path, 4)
+    again.every, again.keep = 3, 1
     with pytest.warns(UserWarning, match="damaged"), pytest.raises(StopError):
-        run(model(), checkpoints=InterruptedAfter(tmp_path, 5))
-    assert files(tmp_path) == [f"step-{step:08}.safetensors" for step in (2, 4, 6)]
-    with pytest.warns(UserWarning, match="damaged"):
-        run(model(), checkpoints=Checkpoints(tmp_path))
+        run(model(), checkpoints=again)
+    assert files(tmp_path) == [f"step-{step:08}.safetensors" for step in (3, 4, 6)]
+
+
+class Told(Watcher):
+    def __init__(self, folder):
+        self.folder, self.saves = folder, []
+
+    def on_save(self, step):
+        self.saves.append((step, len(files(self.folder))))
+
+
+def test_watchers_are_told_before_a_checkpoint_is_written(tmp_path):
+    told = Told(tmp_path)
+    checkpoints = Checkpoints(tmp_path, every=6, every_seconds=None)
+    run(model(), checkpoints=checkpoints, watchers=[told])
+    assert told.saves == [(6, 0), (12, 1), (16, 2)]
 
 
 def test_leftovers_of_a_crash_are_removed_and_other_files_are_not(tmp_path):

@@ -71,6 +71,13 @@ def test_a_file_replaces_the_one_before_and_leaves_nothing_else(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
 
+def test_a_file_is_replaced_in_one_go(tmp_path):
+    path = write(tmp_path / "a", {"x": torch.zeros(2)})
+    (tmp_path / "before").hardlink_to(path)
+    write(path, {"x": torch.ones(2)})
+    assert torch.equal(Snapshot.read(tmp_path / "before").tensors["x"], torch.zeros(2))
+
+
 @pytest.mark.parametrize("place", [0, 3, 9, 60, -400, -60, -1])
 def test_a_changed_byte_is_noticed(tmp_path, place):
     path = write(tmp_path / "a")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
@@ -39,6 +38,7 @@ class Preset:
         aligned_image: train the image head on the pre-trained image embedding, which the places
             have shaped, and not on the raw image features.
         image: image encoder, where the source holds images and not features.
+        image_hidden: width of a hidden layer in the projection of image features; None: none.
         per_class: train on at most so many images of each class, chosen once; None: on all.
         hold_out: which images are held out to look at while training.
         tune: what a search may try, by the path of a setting such as ``pretrain.learning_rate``
@@ -55,6 +55,7 @@ class Preset:
     standardise: bool = False
     aligned_image: bool = False
     image: ImageTower = field(default_factory=ImageTower)
+    image_hidden: int | None = None
     per_class: int | None = None
     hold_out: HoldOut = field(default_factory=HoldOut)
     tune: dict[str, Range] = field(default_factory=dict)
@@ -63,6 +64,8 @@ class Preset:
     def __post_init__(self) -> None:
         if self.temperature <= 0:
             raise ValueError(f"temperature must be positive, got {self.temperature}")
+        if self.image_hidden is not None and self.image_hidden < 1:
+            raise ValueError(f"image_hidden must be at least 1, got {self.image_hidden}")
         if self.per_class is not None and self.per_class < 1:
             raise ValueError(f"per_class must be at least 1, got {self.per_class}")
 
@@ -100,7 +103,13 @@ class Preset:
         location = self.build_location(seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = GeoModel(location, feature_dim, temperature=self.temperature, image=image)
+            model = GeoModel(
+                location,
+                feature_dim,
+                temperature=self.temperature,
+                image=image,
+                hidden=self.image_hidden,
+            )
         if image is not None:
             model.train_image(*self.image.train)
         return model
@@ -171,5 +180,5 @@ def _filled_member(member: Any, sizes: dict[str, int]) -> Any:
 
 def _parameters(name: str) -> frozenset[str]:
     """Names of the settings that an objective takes; none if there is no such objective."""
-    factory = registry._KINDS["objective"].get(name)
-    return frozenset(inspect.signature(factory).parameters if factory else ())
+    known = name in registry.available("objective")
+    return registry.settings_of("objective", name) if known else frozenset()
