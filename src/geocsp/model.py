@@ -27,9 +27,9 @@ class GeoModel(Saved):
     """Images and places in one embedding space.
 
     The image side is one linear projection of frozen image features, as in the released code
-    (Mai et al., ICML 2023), or a perceptron as in GeoCLIP; the location side is any location encoder. A model that is given an
-    image encoder takes images, too, of which the encoder makes the features; its weights are
-    frozen until :meth:`train_image` lets some of them move.
+    (Mai et al., ICML 2023), or a perceptron as in GeoCLIP; the location side is any location
+    encoder. A model that is given an image encoder takes images, too, of which the encoder makes
+    the features; its weights are frozen until :meth:`train_image` lets some of them move.
 
     Wherever ``images`` are asked for, these are image features ``(B, F)`` or, for a model with an
     image encoder, also images ``(B, channels, pixels, pixels)`` out of ``image.transform``.

@@ -1,14 +1,17 @@
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 import pytest
 import torch
 from small_runs import FEATURES, PLACES, SETTINGS, model, run
 from torch import nn
 
+from geocsp import Precision
+from geocsp.data.images import FileImages
 from geocsp.data.samplers import Uniform
 from geocsp.objectives import CspMc, MeanSquaredError
 from geocsp.objectives.weighted import WeightedSum
 from geocsp.process import ALONE
+from geocsp.train.augment import Augmentation
 from geocsp.train.feeds import MemoryFeed, NoFeed
 from geocsp.train.identity import differences, identity_of
 from geocsp.train.plan import Plan
@@ -48,7 +51,7 @@ OTHER = {
 }
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(SETTINGS)])
+@pytest.mark.parametrize("name", [one.name for one in fields(SETTINGS)])
 def test_every_setting_but_compile_is_part_of_it(name):
     other = identity(settings=replace(SETTINGS, **{name: OTHER[name]}))
     assert changed(identity(), other) == (set() if name == "compile" else {f"settings.{name}"})
@@ -111,16 +114,28 @@ def test_feeds_are_told_apart():
 class Pictures:
     size: int
     tensor: torch.Tensor
+    precision: Precision
+    change: Augmentation
+    files: FileImages
     other: object
+    workers: int = field(compare=False, default=3)
 
 
-def test_fields_that_mean_nothing_here_are_named_by_their_class():
-    told = identity(images=Pictures(5, torch.zeros(3, 4, 4), object()))
-    parts = {name: value for name, value in told.items() if name.startswith("images")}
-    assert parts["images"] == "Pictures"
-    assert parts["images.size"] == "5"
-    assert parts["images.tensor"].startswith("(3, 4, 4) float32 ")
-    assert parts["images.other"] == "object"
+def test_fields_are_told_by_what_they_hold_and_not_by_where_it_is():
+    files = FileImages(["a.jpg"], folder="somewhere")
+    feed = Pictures(
+        5, torch.zeros(3, 4, 4), Precision.FLOAT16, Augmentation(smallest=0.9), files, object()
+    )
+    told = {n: v for n, v in identity(images=feed).items() if n.startswith("images")}
+    assert told.pop("images.tensor").startswith("(3, 4, 4) float32 ")
+    assert told == {
+        "images": "Pictures",
+        "images.size": "5",
+        "images.precision": repr(Precision.FLOAT16),
+        "images.change": repr(Augmentation(smallest=0.9)),
+        "images.files": "FileImages",
+        "images.other": "object",
+    }
 
 
 def test_differences_are_told_in_a_line():

@@ -10,7 +10,7 @@ from geocsp.errors import DataError
 from geocsp.objectives import CspMc, MeanSquaredError
 from geocsp.objectives.geoclip import GeoClip
 from geocsp.train.optimizer import set_rate, trainable
-from geocsp.train.state import Progress, TrainingState, averaged
+from geocsp.train.state import Progress, TrainingState
 
 SETTINGS = PretrainSettings(learning_rate=0.01, ema=0.9)
 
@@ -26,8 +26,7 @@ def move(state, seed=0, settings=SETTINGS):
     for parameter in trainable(state.model.location, state.objective):
         parameter.grad = torch.randn(parameter.shape, generator=random)
     state.optimizer.step()
-    if state.average is not None:
-        state.average.update_parameters(state.model)
+    state.update_average()
     state.objective.remember(PLACES[seed : seed + 3])
     state.progress.step += 1
 
@@ -108,17 +107,17 @@ def test_the_average_is_that_of_a_slow_loop():
             expected = now
         expected = [0.9 * e + 0.1 * n for e, n in zip(expected, now, strict=True)]
     assert state.average is not None
-    for parameter, value in zip(state.average.module.parameters(), expected, strict=True):
+    for parameter, value in zip(state.evaluated().parameters(), expected, strict=True):
         torch.testing.assert_close(parameter.detach(), value)
 
 
 def test_the_average_has_the_buffers_of_the_model():
     trained = model()
-    average = averaged(trained, 0.9)
+    state = TrainingState.new(trained, GeoClip(queue=7), SETTINGS)
     trained.standardise_by(FEATURES)
-    average.update_parameters(trained)
-    assert torch.equal(average.module.feature_mean, trained.feature_mean)
-    assert averaged(trained, None) is None
+    state.update_average()
+    assert torch.equal(state.average.module["model"].feature_mean, trained.feature_mean)
+    assert TrainingState.new(trained, GeoClip(queue=7), PretrainSettings()).average is None
 
 
 def test_the_model_ends_with_the_best_weights_or_the_average_or_the_last():
@@ -132,18 +131,35 @@ def test_the_model_ends_with_the_best_weights_or_the_average_or_the_last():
     assert state.evaluated() is state.model
     move(state)
     move(state, 1)
-    assert state.evaluated() is state.average.module
-    average = weights(state.average.module)
+    assert state.evaluated() is state.average.module["model"]
+    average = weights(state.evaluated())
     assert not torch.equal(average, weights(state.model))
     state.keep_best()
     move(state, 2)
-    later = weights(state.average.module)
+    later = weights(state.evaluated())
     best, state.best = state.best, {}
     state.finish()
     assert torch.equal(weights(state.model), later)
     state.best = best
     state.finish()
     assert torch.equal(weights(state.model), average)
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, PretrainSettings()], ids=["average", "last"])
+def test_what_the_objective_has_learned_is_kept_with_the_model(settings):
+    state = new(settings, objective=MeanSquaredError(dim=8, feature_dim=6))
+    move(state)
+    move(state, 1)
+    state.keep_best()
+    kept = {name: tensor.clone() for name, tensor in state.best.items()}
+    assert torch.equal(kept["objective.decoder.bias"], state.objective.decoder.bias) == (
+        settings.ema is None
+    )
+    move(state, 2)
+    assert not torch.equal(kept["objective.decoder.bias"], state.objective.decoder.bias)
+    state.finish()
+    assert torch.equal(kept["objective.decoder.bias"], state.objective.decoder.bias)
+    assert torch.equal(kept["model.projection.bias"], state.model.projection.bias)
 
 
 def test_what_is_kept_as_the_best_does_not_move_on():

@@ -44,7 +44,8 @@ def train(trained, held, settings=SETTINGS, **more):
 def state_of(trained, decay=None):
     optimizer = torch.optim.AdamW(trained.parameters())
     scaler = torch.amp.GradScaler("cpu", enabled=False)
-    return TrainingState(trained, Clip(), optimizer, scaler, averaged(trained, decay))
+    objective = Clip()
+    return TrainingState(trained, objective, optimizer, scaler, averaged(trained, objective, decay))
 
 
 class Script(Validation):
@@ -199,14 +200,14 @@ def test_only_each_so_many_th_epoch_is_judged():
 
 def test_the_average_of_the_weights_is_judged_and_kept():
     state = state_of(model(), decay=0.5)
-    state.average.update_parameters(state.model)
+    state.update_average()
     state.progress.step = 1
     with torch.no_grad():
         state.model.projection.weight.neg_()
     expected = validation().measure(model())
     measured = validation(patience=1).judge(state, ALONE)
     assert measured == {f"validation.{name}": value for name, value in expected.items()}
-    assert torch.equal(state.best["projection.weight"], model().projection.weight)
+    assert torch.equal(state.best["model.projection.weight"], model().projection.weight)
 
 
 class Second(Process):
@@ -223,7 +224,8 @@ def test_another_process_takes_what_the_first_one_measured():
     measured = held.judge(state, Second(rank=1, world=2))
     assert measured == validation(patience=1).judge(state_of(model()), ALONE)
     assert state.progress.best == measured["validation.median_km"]
-    assert state.best.keys() == state.model.state_dict().keys()
+    names = {f"model.{name}" for name in state.model.state_dict()}
+    assert state.best.keys() >= names
 
 
 def test_what_cannot_be_validated_is_refused():
@@ -333,11 +335,11 @@ class Stop(Watcher):
 
 
 @pytest.mark.parametrize("ema", [None, 0.9])
-@pytest.mark.parametrize("stop", [13, 60])
+@pytest.mark.parametrize("stop", [13, 40])
 def test_an_interrupted_run_stops_at_the_same_epoch_with_the_same_weights(tmp_path, stop, ema):
     settings = replace(SETTINGS, epochs=40, learning_rate=2e-2, ema=ema)
     expected = train(whole := model(), validation(patience=2), settings)
-    assert 60 < len(expected) * (len(TRAIN) // 50) < 240
+    assert 40 < len(expected) * (len(TRAIN) // 50) < 240
     saved = Checkpoints(tmp_path, every=5)
     with pytest.raises(KeyboardInterrupt):
         train(model(), validation(patience=2), settings, checkpoints=saved, watchers=[Stop(stop)])

@@ -69,22 +69,28 @@ def _modules(name: str, module: nn.Module) -> Iterator[tuple[str, str]]:
 
 
 def _described(name: str, value: object) -> Iterator[tuple[str, str]]:
-    """A tensor, features, or the fields of a dataclass."""
-    if isinstance(value, Features):
-        rows = torch.linspace(0, len(value) - 1, min(len(value), _SAMPLED)).long()
-        yield name, f"{tuple(value.shape)} {_hash(value[rows])}"
-    elif isinstance(value, Tensor):
-        rows = torch.linspace(0, len(value) - 1, min(len(value), _SAMPLED)).long()
-        sample = value[rows.to(value.device)] if value[0].numel() > 2 else value
-        yield name, f"{_shape(value)} {_hash(sample)}"
-    elif is_dataclass(value):
-        yield name, type(value).__name__
+    """A value, and the fields of a dataclass that take part in comparisons."""
+    yield name, _text(value)
+    if is_dataclass(value) and not isinstance(value, Features):
         for field in fields(value):
-            yield from _described(f"{name}.{field.name}", getattr(value, field.name))
-    elif _is_plain(value):
-        yield name, repr(value)
-    else:
-        yield name, type(value).__name__
+            if field.compare:
+                yield f"{name}.{field.name}", _text(getattr(value, field.name))
+
+
+def _text(value: object) -> str:
+    """What a value is, but not where it is: files may move."""
+    if isinstance(value, Features):
+        return f"{value.shape} {_hash(value[_some(len(value))])}"
+    if isinstance(value, Tensor):
+        whole = value.shape[1:].numel() <= 2
+        return f"{_shape(value)} {_hash(value if whole else value[_some(len(value))])}"
+    own = [getattr(value, f.name) for f in fields(value)] if is_dataclass(value) else [value]
+    return repr(value) if all(_is_plain(part) for part in own) else type(value).__name__
+
+
+def _some(count: int) -> Tensor:
+    """Some rows of so many, evenly spaced."""
+    return torch.linspace(0, count - 1, min(count, _SAMPLED), dtype=torch.float64).long()
 
 
 def _is_plain(value: Any) -> bool:

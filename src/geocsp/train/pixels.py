@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -63,7 +63,7 @@ class PixelFeed:
     images: Images
     encoder: ImageEncoder
     augmentation: Augmentation | None = None
-    workers: int | None = None
+    workers: int | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         """Find out before training what is missing."""

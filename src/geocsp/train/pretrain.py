@@ -170,8 +170,7 @@ class _Step:
         self._ledger.enter(progress, parts, norm, rate, rows, views)
         state.scaler.step(state.optimizer)
         state.scaler.update()
-        if state.average is not None:
-            state.average.update_parameters(state.model)
+        state.update_average()
         state.objective.remember(batch.lonlat.to(self._device))
         progress.step += 1
 

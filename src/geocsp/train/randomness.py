@@ -6,9 +6,9 @@ same numbers as one that was never interrupted.
 
 from __future__ import annotations
 
+import hashlib
 from enum import IntEnum
 
-import numpy as np
 import torch
 
 
@@ -27,8 +27,8 @@ class Stream(IntEnum):
 
 def derived_seed(seed: int, stream: Stream, *place: int) -> int:
     """A seed for one stream at one place, such as a step, a process and a pass."""
-    entropy = [seed % 2**64, stream, *place]
-    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    text = repr((seed % 2**64, int(stream), *place)).encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
 
 
 def generator(seed: int, stream: Stream, *place: int) -> torch.Generator:

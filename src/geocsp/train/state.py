@@ -45,8 +45,8 @@ class TrainingState:
         objective: the loss, with what it learns and remembers.
         optimizer: AdamW.
         scaler: of the loss, for float16.
-        average: exponential moving average of the model's weights, if wanted.
-        best: weights of the model at its best validation, if there was one.
+        average: exponential moving average of the weights of model and objective, if wanted.
+        best: weights of model and objective at the best validation, if there was one.
         progress: how far the run has come.
     """
 
@@ -65,7 +65,7 @@ class TrainingState:
             model.log_scale.device.type, enabled=settings.precision is Precision.FLOAT16
         )
         optimizer = build_optimizer(model, objective, settings)
-        return cls(model, objective, optimizer, scaler, averaged(model, settings.ema))
+        return cls(model, objective, optimizer, scaler, averaged(model, objective, settings.ema))
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by name."""
@@ -118,27 +118,43 @@ class TrainingState:
 
     def evaluated(self) -> GeoModel:
         """The model to judge: the average of the weights if there is one."""
-        if self.average is None or self.progress.step == 0:
-            return self.model
-        assert isinstance(self.average.module, GeoModel)
-        return self.average.module
+        model = self._weights_to_keep()["model"]
+        assert isinstance(model, GeoModel)
+        return model
+
+    def update_average(self) -> None:
+        """Let the average follow the weights, after a step."""
+        if self.average is not None:
+            self.average.update_parameters(_both(self.model, self.objective))
 
     def keep_best(self) -> None:
         """Remember the weights that the last validation found best so far."""
-        states = self.evaluated().state_dict()
+        states = self._weights_to_keep().state_dict()
         self.best = {name: tensor.detach().clone() for name, tensor in states.items()}
 
     @torch.no_grad()
     def finish(self) -> None:
-        """Give the model the weights to keep: the best, else the average, else the last."""
-        if self.best:
-            self.model.load_state_dict(self.best)
-        elif self.evaluated() is not self.model:
-            self.model.load_state_dict(self.evaluated().state_dict())
+        """Give model and objective the weights to keep: the best, else the average, else the last.
+
+        A class matrix that an objective has learned then fits the location encoder.
+        """
+        kept = self.best or self._weights_to_keep().state_dict()
+        _both(self.model, self.objective).load_state_dict(kept)
+
+    def _weights_to_keep(self) -> nn.ModuleDict:
+        if self.average is None or self.progress.step == 0:
+            return _both(self.model, self.objective)
+        assert isinstance(self.average.module, nn.ModuleDict)
+        return self.average.module
 
 
-def averaged(model: GeoModel, decay: float | None) -> AveragedModel | None:
-    """An exponential moving average of a model's weights; the first update copies them."""
+def averaged(model: GeoModel, objective: Objective, decay: float | None) -> AveragedModel | None:
+    """An exponential moving average of all weights; the first update copies them."""
     if decay is None:
         return None
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
+    both = _both(model, objective)
+    return AveragedModel(both, multi_avg_fn=get_ema_multi_avg_fn(decay))
+
+
+def _both(model: GeoModel, objective: Objective) -> nn.ModuleDict:
+    return nn.ModuleDict({"model": model, "objective": objective})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -88,7 +88,7 @@ class Validation:
     metric: Metric = Metric.MEDIAN_KM
     gallery: Tensor | None = None
     both_ways: bool = False
-    batch: int = 1024
+    batch: int = field(default=1024, compare=False)
 
     def __post_init__(self) -> None:
         self.metric = Metric(self.metric)
