@@ -29,6 +29,7 @@ from torch import Tensor, distributed
 import geocsp
 from geocsp.coords import sample_sphere, unit_vectors
 from geocsp.data.cache import FeatureCache
+from geocsp.train.feeds import DiskFeed
 from geocsp.train.pretrain import pretrain
 from geocsp.train.settings import Precision, PretrainSettings
 
@@ -52,15 +53,14 @@ def main() -> None:
     }
     parser = argparse.ArgumentParser()
     parser.add_argument("sections", nargs="*", default=list(sections))
-    parser.add_argument("--share", type=float, default=1.0, help="of the images, for development")
+    parser.add_argument("--share", type=float, default=1.0, help="of the images")
     given = parser.parse_args()
     path = Path(__file__).with_suffix(".json")
     report = json.loads(path.read_text()) if path.exists() else {}
     for name in given.sections:
         rows = [shown(row) for row in sections[name](given.share)]
         report |= {"machine": machine(), name: rows}
-        if given.share == 1:
-            path.write_text(json.dumps(report, indent=1))
+        path.write_text(json.dumps(report, indent=1))
 
 
 def made_data(rows: int) -> tuple[Tensor, Tensor]:
@@ -296,7 +296,7 @@ def step(folder: str, size: str, rows: str, precision: str) -> dict:
     cache = FeatureCache.open(Path(folder))
     settings = {"micro_batch": int(rows) or None, "precision": Precision(precision)}
     start = time.perf_counter()
-    loss = train(made_model(), cache, lonlat, 0, batch_size=int(size), **settings)
+    loss = train(made_model(), DiskFeed(cache), lonlat, 0, batch_size=int(size), **settings)
     seconds = time.perf_counter() - start
     return {"seconds": seconds, "loss": loss, "peak memory, GB": peak_gigabytes()}
 

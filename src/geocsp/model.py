@@ -21,6 +21,8 @@ from geocsp.registry import create
 from geocsp.saved import Saved
 
 _IMAGES_PER_PASS = 64
+LOG_LIMIT = math.log(100.0)
+"""Logarithm of the largest inverse temperature."""
 
 
 class GeoModel(Saved):
@@ -104,7 +106,12 @@ class GeoModel(Saved):
 
     def scale(self) -> Tensor:
         """Inverse temperature, at most 100 (as in CLIP), a scalar."""
-        return self.log_scale.clamp(max=math.log(100.0)).exp()
+        return self.log_scale.clamp(max=LOG_LIMIT).exp()
+
+    @torch.no_grad()
+    def limit_scale(self) -> None:
+        """Bring the temperature back to where it can be learned, after a step too far."""
+        self.log_scale.clamp_(max=LOG_LIMIT)
 
     def standardise_by(self, features: Tensor | Features) -> None:
         """Centre and scale image features by the mean and deviation of these, ``(N, F)``.

@@ -317,3 +317,15 @@ def test_tiles_use_the_same_memory_again_unless_kept(keep, monkeypatch):
     assert sum(sizes) == 40 * 40
     assert max(sizes) == 80
     assert len(places) == (20 if keep else 2)
+
+
+@pytest.mark.parametrize("scale", [100.0, 150.0])
+def test_a_large_scale_stays_finite_and_exact(scale):
+    g = torch.Generator().manual_seed(0)
+    q = F.normalize(torch.randn(40, 8, generator=g), dim=1)
+    k = F.normalize(q + 0.1 * torch.randn(40, 8, generator=g), dim=1)
+    exact = scale * q.double() @ k.double().T
+    own = torch.arange(40)
+    expected = (F.cross_entropy(exact, own) + F.cross_entropy(exact.T, own)) / 2
+    found = softmax_pairs(q, k, scale, both_ways=True)
+    torch.testing.assert_close(found.double(), expected, atol=1e-4, rtol=1e-4)

@@ -151,6 +151,7 @@ def test_is_rebuilt_from_its_recipe():
             [{"name": "clip"}, {"weight": 1}],
             "member 1 needs a name and may have settings and a weight, got weight",
         ),
+        (["clip"], "member 0 must be a name with settings and a weight, got 'clip'"),
         (
             [{"name": "clip", "wieght": 1}],
             "member 0 needs a name and may have settings and a weight, got name, wieght",

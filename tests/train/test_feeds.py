@@ -26,7 +26,6 @@ def test_memory_gives_the_rows_asked_for_in_that_order():
     assert isinstance(feed, MemoryFeed)
     assert len(feed) == 20
     for rows, loaded in zip(BATCHES, feed.stream(BATCHES), strict=True):
-        assert torch.equal(feed.in_order(rows), rows)
         assert torch.equal(loaded.take(slice(0, 5), 0), FEATURES[rows])
         assert torch.equal(loaded.take(slice(2, 4), 1), FEATURES[rows[2:4]])
 
@@ -38,14 +37,12 @@ def test_a_feature_that_is_not_finite_is_told():
         feed_of(broken, 20)
 
 
-def test_disk_gives_the_rows_in_the_order_it_asks_for(tmp_path):
+def test_disk_gives_the_rows_asked_for_in_that_order(tmp_path):
     stored = features(tmp_path)
     feed = feed_of(stored, 20)
     assert isinstance(feed, DiskFeed)
     assert len(feed) == 20
-    ordered = [feed.in_order(rows) for rows in BATCHES]
-    for rows, asked, loaded in zip(BATCHES, ordered, feed.stream(ordered), strict=True):
-        assert sorted(asked.tolist()) == sorted(rows.tolist())
+    for asked, loaded in zip(BATCHES, feed.stream(iter(BATCHES)), strict=True):
         assert torch.equal(loaded.take(slice(0, 5), 0), FEATURES[stored.rows[asked.numpy()]])
         assert torch.equal(loaded.take(slice(1, 3), 0), FEATURES[stored.rows[asked.numpy()]][1:3])
 
@@ -61,10 +58,9 @@ def test_a_gpu_gets_page_locked_batches_of_their_own(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch, "empty", noted)
     feed = DiskFeed(stored)
-    ordered = [feed.in_order(rows) for rows in BATCHES]
-    kept = list(feed.stream(ordered))
+    kept = list(feed.stream(BATCHES))
     assert sum(pinned) == len(BATCHES)
-    for asked, loaded in zip(ordered, kept, strict=True):
+    for asked, loaded in zip(BATCHES, kept, strict=True):
         assert torch.equal(loaded.take(slice(0, 5), 0), FEATURES[stored.rows[asked.numpy()]])
 
 
@@ -73,7 +69,6 @@ def test_no_images_are_empty_rows():
     assert isinstance(feed, NoFeed)
     assert len(feed) == 20
     assert [len(loaded.take(slice(0, 5), 0)) for loaded in feed.stream(BATCHES)] == [5] * 4
-    assert torch.equal(feed.in_order(BATCHES[0]), BATCHES[0])
 
 
 def test_a_feed_is_a_feed():
@@ -119,3 +114,8 @@ def test_an_error_comes_with_its_batch_and_no_thread_stays():
     next(stream)
     stream.close()
     assert threading.active_count() == before
+
+
+def test_features_that_are_no_table_are_refused():
+    with pytest.raises(DataError, match=r"features must be \(N, F\), got \(20,\)"):
+        feed_of(torch.zeros(20), 20)

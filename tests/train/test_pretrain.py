@@ -404,7 +404,8 @@ def test_a_step_needs_an_image():
 def test_without_a_sampler_all_rows_are_shown_in_the_order_of_the_seed():
     order = torch.randperm(300, generator=generator(0, Stream.ORDER, 0))
     seen, _ = record(model(), PretrainSettings(epochs=1, batch_size=100))
-    assert torch.equal(torch.cat([v.lonlat for v in seen]), PLACES[order])
+    for shown, rows in zip(seen, order.split(100), strict=True):
+        assert torch.equal(shown.lonlat, PLACES[rows.sort().values])
     trained = [model() for _ in range(2)]
     for one, sampler in zip(trained, (None, Uniform(seed=8).fit(PLACES)), strict=True):
         run(one, sampler=sampler)
@@ -510,3 +511,18 @@ def test_a_batch_of_65536_stays_below_4_gigabytes(tmp_path):
     loss, megabytes = map(float, done.stdout.split())
     assert 2 * math.log(65_536) + math.log(2) == pytest.approx(loss, rel=0.2)
     assert megabytes < 4096
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"learning_rate": float("nan")}, "learning_rate must be positive, got nan"),
+        ({"learning_rate": -1e-3}, "learning_rate must be positive, got -0.001"),
+        ({"weight_decay": -1.0}, "weight_decay and image_rate must be at least 0, got -1.0"),
+        ({"warmup": 7.0}, "warmup must be a share of the steps"),
+        ({"decay": 0.0}, "decay must be above 0"),
+    ],
+)
+def test_rates_that_make_no_sense_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        PretrainSettings(**wrong)

@@ -111,29 +111,6 @@ def test_a_place_is_right_at_the_time_of_any_of_its_images():
     )
 
 
-def test_a_feed_is_read_in_its_own_order():
-    class Backwards:
-        def __len__(self):
-            return len(HELD)
-
-        def in_order(self, rows):
-            return rows.flip(0)
-
-        def stream(self, batches):
-            return (Shown(FEATURES[HELD][rows]) for rows in batches)
-
-    class Shown:
-        def __init__(self, images):
-            self._images = images
-
-        def take(self, part, seed):
-            return self._images[part]
-
-    trained = model()
-    fed = Validation(Backwards(), PLACES[HELD], batch=16).measure(trained)
-    assert fed == pytest.approx(validation().measure(trained))
-
-
 def test_measuring_leaves_random_state_and_training_mode_alone():
     trained = model(dropout=0.5).train()
     trained.location.network.eval()

@@ -128,7 +128,7 @@ def pretrain(
         list[str] | None,
         typer.Option(
             rich_help_panel=_ENCODER,
-            help="Train weights of the network along, by name, such as 'layer4.*' or '*'.",
+            help="Train weights of the network along, by name, such as 'layer4.\\*' or '\\*'.",
             metavar="NAMES",
         ),
     ] = None,

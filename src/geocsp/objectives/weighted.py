@@ -107,6 +107,10 @@ class WeightedSum(Objective):
 
 def _read(number: int, member: Mapping[str, Any]) -> dict[str, Any]:
     """A member with all its keys, checked."""
+    if not isinstance(member, Mapping):
+        raise ValueError(
+            f"member {number} must be a name with settings and a weight, got {member!r}"
+        )
     if "name" not in member or not member.keys() <= _KEYS:
         raise ValueError(
             f"member {number} needs a name and may have settings and a weight, got "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ import torch
 from torch import Tensor
 
 from geocsp.checks import check_finite_rows
+from geocsp.data.batches import Batch as StoredBatch
 from geocsp.data.batches import feature_batches
+from geocsp.errors import DataError
 from geocsp.images.features import Features
 
 
@@ -32,10 +35,6 @@ class Feed(Protocol):
     """Images of a data set, row by row."""
 
     def __len__(self) -> int: ...
-
-    def in_order(self, rows: Tensor) -> Tensor:
-        """The rows of a batch in the order in which they are best read, ``(B,)``."""
-        ...
 
     def stream(self, batches: Iterable[Tensor]) -> Generator[Loaded]:
         """The images of each batch of rows, read ahead where that takes time."""
@@ -62,14 +61,17 @@ class MemoryFeed:
     features: Tensor
 
     def __post_init__(self) -> None:
+        if self.features.ndim != 2:
+            raise DataError(f"features must be (N, F), got {tuple(self.features.shape)}")
         check_finite_rows(self.features, "features")
+
+    @property
+    def width(self) -> int:
+        """F."""
+        return self.features.shape[1]
 
     def __len__(self) -> int:
         return len(self.features)
-
-    def in_order(self, rows: Tensor) -> Tensor:
-        """Any order is good."""
-        return rows
 
     def stream(self, batches: Iterable[Tensor]) -> Generator[Loaded]:
         """Batch by batch."""
@@ -85,6 +87,15 @@ class _Read:
         return self.features[part]
 
 
+def _as_asked(rows: Tensor, batch: StoredBatch) -> _Read:
+    """The images of a batch in the order of its rows, not in that on disk."""
+    if torch.equal(rows, batch.rows):
+        return _Read(batch.features)
+    places = torch.empty_like(rows)
+    places[rows.argsort()] = batch.rows.argsort()
+    return _Read(batch.features[places])
+
+
 @dataclass(frozen=True, eq=False)
 class DiskFeed:
     """Features on disk, read one batch ahead of the one in use.
@@ -95,23 +106,27 @@ class DiskFeed:
 
     features: Features
 
+    @property
+    def width(self) -> int:
+        """F."""
+        return self.features.shape[1]
+
     def __len__(self) -> int:
         return len(self.features)
-
-    def in_order(self, rows: Tensor) -> Tensor:
-        """In the order they have on disk."""
-        return self.features.on_disk(rows)
 
     def stream(self, batches: Iterable[Tensor]) -> Generator[Loaded]:
         """Batch by batch; a batch is only good until the next one."""
         if torch.cuda.is_available():
             return read_ahead(self._pinned, batches)
-        return (_Read(batch.features) for batch in feature_batches(self.features, batches))
+        every, read = itertools.tee(batches)
+        stored = feature_batches(self.features, read)
+        return (_as_asked(rows, batch) for rows, batch in zip(every, stored, strict=False))
 
     def _pinned(self, rows: Tensor) -> Loaded:
         """In memory that a GPU copies from by itself, and that is not used again before."""
         place = torch.empty(len(rows), self.features.shape[1], pin_memory=True)
-        return _Read(self.features.gather(rows, out=place))
+        stored = self.features.on_disk(rows)
+        return _as_asked(rows, StoredBatch(stored, self.features.gather(stored, out=place)))
 
 
 @dataclass(frozen=True)
@@ -126,10 +141,6 @@ class NoFeed:
 
     def __len__(self) -> int:
         return self.rows
-
-    def in_order(self, rows: Tensor) -> Tensor:
-        """Any order is good."""
-        return rows
 
     def stream(self, batches: Iterable[Tensor]) -> Generator[Loaded]:
         """Batches without images."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from geocsp.images.features import Features
 from geocsp.model import GeoModel
 from geocsp.objectives.base import Objective
+from geocsp.train.feeds import DiskFeed, MemoryFeed
 from geocsp.train.plan import Plan
 from geocsp.train.settings import PretrainSettings
 
@@ -70,6 +71,10 @@ def _modules(name: str, module: nn.Module) -> Iterator[tuple[str, str]]:
 
 def _described(name: str, value: object) -> Iterator[tuple[str, str]]:
     """A value, and the fields of a dataclass that take part in comparisons."""
+    if isinstance(value, MemoryFeed | DiskFeed):  # the same numbers, wherever they are
+        sample = value.features[_some(len(value))].float()
+        yield name, f"{len(value)} x {value.width} {_hash(sample)}"
+        return
     yield name, _text(value)
     if is_dataclass(value) and not isinstance(value, Features):
         for field in fields(value):

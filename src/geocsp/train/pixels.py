@@ -76,10 +76,6 @@ class PixelFeed:
     def __len__(self) -> int:
         return len(self.images)
 
-    def in_order(self, rows: Tensor) -> Tensor:
-        """Any order is good."""
-        return rows
-
     def stream(self, batches: Iterable[Tensor]) -> Generator[Loaded]:
         """Batch by batch.
 

@@ -16,7 +16,7 @@ from geocsp.model import GeoModel
 from geocsp.objectives import Objective, Views
 from geocsp.process import Process
 from geocsp.train.checkpoint import Checkpoints
-from geocsp.train.feeds import Feed, Loaded, NoFeed, feed_of
+from geocsp.train.feeds import DiskFeed, Feed, Loaded, MemoryFeed, NoFeed, feed_of
 from geocsp.train.identity import identity_of
 from geocsp.train.ledger import Ledger
 from geocsp.train.optimizer import gradient_norm, set_rate, trainable
@@ -82,7 +82,7 @@ def pretrain(
     process, device = Process.current(), model.log_scale.device
     model.location.check(lonlat, time)
     feed = feed_of(images, len(lonlat))
-    _check(feed, objective, lonlat, labels, groups)
+    _check(model, feed, objective, lonlat, labels, groups)
     if validation is not None:
         validation.check(model, objective)
     sampler = Uniform().fit(lonlat) if sampler is None else sampler
@@ -99,7 +99,7 @@ def pretrain(
     step = _Step(state, settings, plan, process, ledger)
     stopped = validation is not None and validation.stops(progress)
     left = plan.batches(plan.steps if stopped else progress.step)
-    batches = _with_images((feed.in_order(rows) for rows in left), feed, process)
+    batches = _with_images((rows.sort().values for rows in left), feed, process)
     with _random_state_kept(device), _compiled(model, settings.compile), closing(batches):
         model.train()
         ledger.start(progress)
@@ -170,6 +170,7 @@ class _Step:
         self._ledger.enter(progress, parts, norm, rate, rows, views)
         state.scaler.step(state.optimizer)
         state.scaler.update()
+        state.model.limit_scale()
         state.update_average()
         state.objective.remember(batch.lonlat.to(self._device))
         progress.step += 1
@@ -188,6 +189,7 @@ class _Step:
 
 
 def _check(
+    model: GeoModel,
     feed: Feed,
     objective: Objective,
     lonlat: Tensor,
@@ -198,6 +200,11 @@ def _check(
         raise DataError(
             f"need as many places as feature rows, at least 2: got {len(lonlat)} places and "
             f"{len(feed)} rows"
+        )
+    width = feed.width if isinstance(feed, MemoryFeed | DiskFeed) else None
+    if width not in (None, len(model.feature_mean)):
+        raise DataError(
+            f"the model is made for {len(model.feature_mean)} features of an image, got {width}"
         )
     if (objective.uses_images or objective.uses_features) and isinstance(feed, NoFeed):
         raise DataError(f"{type(objective).__name__} needs images, but none are given")

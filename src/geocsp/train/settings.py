@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -71,6 +72,15 @@ class PretrainSettings:
                 f"need a batch_size of at least 1 and no fewer than 0 epochs, got "
                 f"{self.batch_size} and {self.epochs}"
             )
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+        if not (0 <= self.weight_decay < math.inf and 0 <= self.image_rate < math.inf):
+            raise ValueError(
+                f"weight_decay and image_rate must be at least 0, got {self.weight_decay} and "
+                f"{self.image_rate}"
+            )
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"warmup must be a share of the steps in [0, 1), got {self.warmup}")
         if not 0 < self.decay <= 1:
             raise ValueError(f"decay must be above 0 and at most 1, got {self.decay}")
         if self.micro_batch is not None and self.micro_batch < 1:

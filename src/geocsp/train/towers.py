@@ -134,7 +134,7 @@ class Towers:
             location=unit,
             raw_location=true,
             scale=self._model.scale(),
-            features=self._features(batch.images, len(lonlat)) if uses.uses_features else None,
+            features=self._features(batch.images, lonlat, step) if uses.uses_features else None,
             image=self._images(batch.images, len(lonlat), step) if uses.uses_images else None,
             extra=extra,
             labels=_of(batch.labels, own, self._device) if uses.uses_labels else None,
@@ -181,8 +181,9 @@ class Towers:
 
         return self._run(tower, count, Stream.IMAGE, step)
 
-    def _features(self, images: Loaded, count: int) -> Tensor:
-        return self._model.standardised(images.take(slice(0, count), 0).to(self._device))
+    def _features(self, images: Loaded, lonlat: Tensor, step: int) -> Tensor:
+        seed = derived_seed(self._seed, Stream.IMAGE, step, self._process.rank)
+        return self._model.standardised(images.take(slice(0, len(lonlat)), seed).to(self._device))
 
     def _run(
         self, tower: Callable[[slice, int], Tensor], count: int, stream: Stream, step: int

@@ -167,14 +167,13 @@ class Validation:
         return found
 
     def _embedded(self, model: GeoModel) -> Tensor:
-        """Embeddings of all images, ``(N, D)``, read in the order that is best to read."""
-        order, device = self._feed.in_order(torch.arange(len(self.lonlat))), model.log_scale.device
-        rows = order.split(self.batch)
+        """Embeddings of all images, ``(N, D)``."""
+        rows, device = torch.arange(len(self.lonlat)).split(self.batch), model.log_scale.device
         parts = [
             model.embed_images(loaded.take(slice(0, len(part)), 0).to(device))
             for part, loaded in zip(rows, self._feed.stream(rows), strict=True)
         ]
-        return torch.cat(parts)[order.argsort().to(device)]
+        return torch.cat(parts)
 
     def _distinct(self) -> tuple[Tensor, Tensor | None, int]:
         """All places and their times, each once, and how many of them are of images."""
