@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import encoder_tables
-from tabular import markdown_row, sections
+from tabular import markdown_row, markdown_table, sections, shown
 
 from geocsp.demo.report import TITLES, labels_of, table_of
 from geocsp.demo.work import INDUCTIVE, TRANSDUCTIVE
@@ -20,15 +20,14 @@ FOLDER = ROOT / "benchmarks"
 
 
 def main() -> None:
-    demo, study, speed, data = (
-        json.loads((FOLDER / name).read_text())
-        for name in ("demo-full/results.json", "encoders.json", "location.json", "data.json")
-    )
+    names = ("demo-full/results.json", "encoders.json", "location.json", "data.json", "train.json")
+    demo, study, speed, data, train = (json.loads((FOLDER / name).read_text()) for name in names)
     texts = {
         (ROOT / "README.md", "tables"): readme(demo),
         (FOLDER / "RESULTS.md", "tables"): report(demo),
         (FOLDER / "RESULTS.md", "location speed"): encoder_tables.speed(speed),
         (FOLDER / "RESULTS.md", "data"): reading(data),
+        (FOLDER / "RESULTS.md", "training"): training(train),
         (ROOT / "docs" / "encoders.md", "encodings"): encoder_tables.encodings(),
         (ROOT / "docs" / "encoders.md", "study"): encoder_tables.study(study),
     }
@@ -73,6 +72,26 @@ def reading(results: dict) -> str:
         "tables": "Opening a large table, in a process of its own",
     }
     return sections(results, titles)
+
+
+def training(results: dict) -> str:
+    measures = {
+        "s": "seconds",
+        "times as fast": "times as fast as the research recipe",
+        "GFLOP/s": "GFLOP/s",
+        "products alone, GFLOP/s": "matrix products alone, GFLOP/s",
+        "share of products alone": "share of the products' speed",
+        "loss afterwards, against research recipe": "loss afterwards by that of the research recipe",
+    }
+    headings = ["", "research recipe", "float32", "bfloat16"]
+    parts = []
+    for row in results["epochs"]:
+        rows = []
+        for key, title in measures.items():
+            ours = [shown(row[f"{precision}, {key}"]) for precision in headings[2:]]
+            rows.append([title, shown(row[f"research recipe, {key}"]) if key == "s" else "", *ours])
+        parts.append(f"**{row['what'].capitalize()}**\n\n{markdown_table(headings, rows)}")
+    return "\n".join(parts)
 
 
 def accuracy_table(results: dict, task: str, regime: str, measure: str) -> str:
