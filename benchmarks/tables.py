@@ -81,7 +81,7 @@ def training(results: dict) -> str:
         "GFLOP/s": "GFLOP/s",
         "products alone, GFLOP/s": "matrix products alone, GFLOP/s",
         "share of products alone": "share of the products' speed",
-        "loss afterwards, against research recipe": "loss afterwards by that of the research recipe",
+        "loss afterwards, against research recipe": "loss afterwards by the research recipe's",
     }
     headings = ["", "research recipe", "float32", "bfloat16"]
     parts = []
