@@ -336,7 +336,7 @@ OTHERS = [
     ({"seed": 1}, "seed was 0 and is 1;"),
     ({"objective": CspMc(mask_km=5)}, r"objective \(settings\) was CspMc\(.* and is CspMc\("),
     ({"objective": Clip()}, r"objective \(settings\) was CspMc\(.* and is Clip\("),
-    ({"features": FEATURES + 1}, "images.features was .* and is .*;"),
+    ({"features": FEATURES + 1}, "images was .* and is .*;"),
     ({"places": PLACES.flip(0)}, "lonlat was .* and is .*;"),
     ({"labels": torch.arange(300) % 2}, r"labels was None and is \(300,\) int64 "),
     ({"groups": torch.arange(300) % 2}, r"groups was None and is \(300,\) int64 "),

@@ -516,8 +516,8 @@ def test_a_batch_of_65536_stays_below_4_gigabytes(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"learning_rate": float("nan")}, "learning_rate must be positive, got nan"),
-        ({"learning_rate": -1e-3}, "learning_rate must be positive, got -0.001"),
+        ({"learning_rate": float("nan")}, "learning_rate must be at least 0, got nan"),
+        ({"learning_rate": -1e-3}, "learning_rate must be at least 0, got -0.001"),
         ({"weight_decay": -1.0}, "weight_decay and image_rate must be at least 0, got -1.0"),
         ({"warmup": 7.0}, "warmup must be a share of the steps"),
         ({"decay": 0.0}, "decay must be above 0"),

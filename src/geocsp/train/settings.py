@@ -72,8 +72,8 @@ class PretrainSettings:
                 f"need a batch_size of at least 1 and no fewer than 0 epochs, got "
                 f"{self.batch_size} and {self.epochs}"
             )
-        if not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+        if not 0 <= self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate must be at least 0, got {self.learning_rate}")
         if not (0 <= self.weight_decay < math.inf and 0 <= self.image_rate < math.inf):
             raise ValueError(
                 f"weight_decay and image_rate must be at least 0, got {self.weight_decay} and "
