@@ -5,10 +5,11 @@ import pytest
 import torch
 from toys import toy_table
 
+from geocsp.data.batches import read_ahead
 from geocsp.data.cache import FeatureCache
 from geocsp.errors import DataError
 from geocsp.images.features import Features
-from geocsp.train.feeds import DiskFeed, MemoryFeed, NoFeed, feed_of, read_ahead
+from geocsp.train.feeds import DiskFeed, MemoryFeed, NoFeed, feed_of
 
 FEATURES = torch.arange(80.0).view(20, 4)
 BATCHES = list(torch.randperm(20, generator=torch.Generator().manual_seed(0)).split(5))

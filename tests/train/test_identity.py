@@ -1,18 +1,22 @@
 from dataclasses import dataclass, field, fields, replace
 
+import numpy as np
 import pytest
 import torch
 from small_runs import FEATURES, PLACES, SETTINGS, model, run
 from torch import nn
+from toys import toy_table
 
 from geocsp import Precision
+from geocsp.data.cache import FeatureCache
 from geocsp.data.images import FileImages
 from geocsp.data.samplers import Uniform
+from geocsp.images.features import Features
 from geocsp.objectives import CspMc, MeanSquaredError
 from geocsp.objectives.weighted import WeightedSum
 from geocsp.process import ALONE
 from geocsp.train.augment import Augmentation
-from geocsp.train.feeds import MemoryFeed, NoFeed
+from geocsp.train.feeds import MemoryFeed, NoFeed, feed_of
 from geocsp.train.identity import differences, identity_of
 from geocsp.train.plan import Plan
 
@@ -135,6 +139,16 @@ def test_fields_are_told_by_what_they_hold_and_not_by_where_it_is():
         "images.files": "FileImages",
         "images.other": "object",
     }
+
+
+def test_features_are_the_same_in_memory_and_on_disk(tmp_path):
+    cache = FeatureCache(tmp_path / "cache", 20, 4)
+    cache.write(0, torch.arange(80.0).view(20, 4).to(cache.storage.dtype), {})
+    cache.describe(encoder="none")
+    stored = Features(toy_table(tmp_path, 20), cache, np.arange(20))
+    for role in (lambda given: {"images": feed_of(given, 20)}, lambda given: {"validation": given}):
+        assert identity(**role(stored)) == identity(**role(stored.read()))
+        assert identity(**role(stored)) != identity(**role(stored.read() + 1))
 
 
 def test_differences_are_told_in_a_line():

@@ -91,7 +91,8 @@ def work(device: torch.device, job: Job) -> None:
         DataError: the source cannot be used, settings do not fit it, or rows were left out and
             that is to be an error.
     """
-    watchers = _watchers(job) if Process.current().is_first else []
+    first = Process.current().is_first
+    watchers = _watchers(job) if first else []
     with _Bar() as bar:
         examples = read_examples(
             job.source,
@@ -100,7 +101,6 @@ def work(device: torch.device, job: Job) -> None:
             replace(job.extraction, on_progress=bar),
             device,
         )
-    first = Process.current().is_first
     listed = job.output / QUARANTINE_FILE
     if first and examples.problems:
         write_quarantine(listed, examples.problems)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -59,19 +62,27 @@ def feature_batches(features: StoredFeatures, batches: Iterable[Tensor]) -> Iter
     dim = features.shape[1]
     buffers = [torch.empty(0, dim) for _ in range(3)]
 
-    def read(number: int, rows: Tensor) -> Batch:
+    def read(numbered: tuple[int, Tensor]) -> Batch:
+        number, rows = numbered
         place = number % len(buffers)
         if len(buffers[place]) < len(rows):
             buffers[place] = torch.empty(len(rows), dim)
         ordered = features.on_disk(rows)
         return Batch(ordered, features.gather(ordered, out=buffers[place][: len(rows)]))
 
-    with ThreadPoolExecutor(1, "geocsp-batches") as pool:
+    yield from read_ahead(read, enumerate(batches), thread="geocsp-batches")
+
+
+def read_ahead(
+    read: Callable[[_Item], _Result], items: Iterable[_Item], *, thread: str = "geocsp-ahead"
+) -> Generator[_Result]:
+    """What is read for each item, in a thread of this name, one ahead of the one in use."""
+    with ThreadPoolExecutor(1, thread) as pool:
         ahead = None
-        for number, rows in enumerate(batches):
-            following = pool.submit(read, number, rows)
-            if ahead:
+        for item in items:
+            following = pool.submit(read, item)
+            if ahead is not None:
                 yield ahead.result()
             ahead = following
-        if ahead:
+        if ahead is not None:
             yield ahead.result()

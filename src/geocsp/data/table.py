@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -196,6 +196,17 @@ class GeoTable:
                 "1 problem" if len(self.problems) == 1 else f"{len(self.problems):,} problems"
             )
         return f"GeoTable({', '.join(facts)})"
+
+    def without(self, failures: Mapping[int, str]) -> tuple[GeoTable, Integers]:
+        """The rows whose image can be used, and their numbers.
+
+        Args:
+            failures: why an image cannot be used, by row; they join the ``problems``.
+        """
+        names, bad = self.images.names, sorted(failures.items())
+        told = (Problem(str(names[row].as_py()), None, why) for row, why in bad)
+        rows = np.setdiff1d(np.arange(len(self)), np.array([row for row, _ in bad], dtype=np.int64))
+        return replace(self.take(rows), problems=(*self.problems, *told)), rows
 
     def take(self, rows: Integers | NDArray[np.bool_]) -> GeoTable:
         """Some rows, by number or by mask; classes keep their numbers."""

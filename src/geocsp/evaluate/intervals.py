@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 
 @dataclass(frozen=True)
@@ -50,5 +49,7 @@ def interval(values: Sequence[float]) -> Interval:
     mean, count = math.fsum(values) / len(values), len(values)
     if count == 1:
         return Interval(mean, None, 1)
+    from scipy import stats  # takes as long to import as all else of the library
+
     error = float(np.std(values, ddof=1)) / math.sqrt(count)
     return Interval(mean, float(stats.t.ppf(0.975, count - 1)) * error, count)

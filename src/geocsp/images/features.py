@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from geocsp.data.cache import FeatureCache, Storage
 from geocsp.data.images import Integers
-from geocsp.data.quarantine import QUARANTINE_FILE, Problem, write_quarantine
+from geocsp.data.quarantine import QUARANTINE_FILE, write_quarantine
 from geocsp.data.read import NothingUsableError
 from geocsp.data.table import GeoTable
 from geocsp.data.written import read_written
@@ -101,15 +101,12 @@ class Features:
         if len(table) != len(cache):
             raise DataError(f"{len(table)} rows of the table, but features of {len(cache)} images")
         failures = cache.failures()
-        names = table.images.names
-        bad = [Problem(str(names[row].as_py()), None, why) for row, why in sorted(failures.items())]
-        rows = np.setdiff1d(np.arange(len(table)), np.array(sorted(failures), dtype=np.int64))
+        kept, rows = table.without(failures)
         if len(rows) == 0:
+            bad = kept.problems[len(table.problems) :]
             first = f": {bad[0].file} {bad[0].reason}" if bad else ""
-            problems = (*table.problems, *bad)
             message = f"none of {len(table)} images could be used{first}"
-            raise NothingUsableError(message, problems)
-        kept = replace(table.take(rows), problems=(*table.problems, *bad))
+            raise NothingUsableError(message, kept.problems)
         return cls(kept, cache, rows)
 
 

@@ -66,6 +66,11 @@ class Views:
     groups: Tensor | None = None
     process: Process = ALONE
 
+    @property
+    def first(self) -> int:
+        """Where the rows of this process begin among those that ``process.gather`` gives."""
+        return self.process.rank * len(self.lonlat)
+
 
 class Objective(nn.Module):
     """A pre-training loss over :class:`Views`.
@@ -113,3 +118,8 @@ class Objective(nn.Module):
 
         What is kept belongs into buffers, so that a checkpoint holds it.
         """
+
+
+def at_least_float32(values: Tensor) -> Tensor:
+    """The values, those of 16 bits as float32, in which sums and logarithms are exact enough."""
+    return values.float() if values.dtype.itemsize < 4 else values

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from geocsp.errors import DataError
-from geocsp.objectives.base import Objective, Views
+from geocsp.objectives.base import Objective, Views, at_least_float32
 from geocsp.objectives.negatives import NegativeSampling
 from geocsp.objectives.pairs import binary_nll
 from geocsp.process import Process
@@ -65,7 +65,7 @@ class ClassScores(Objective):
     def scores(self, raw: Tensor) -> Tensor:
         """Class scores of raw embeddings, ``(n, D)`` to ``(n, Q)``, at least float32."""
         scores: Tensor = self.class_matrix(raw)
-        return scores.float() if scores.dtype.itemsize < 4 else scores
+        return at_least_float32(scores)
 
     def mean_of_labelled(
         self, views: Views, loss: Callable[[Tensor, Tensor], Tensor], raw: Tensor
@@ -134,7 +134,7 @@ class PresenceOnly(ClassScores):
         """One random place per row, where the loss needs them."""
         if not self.random_places:
             return {}
-        return {"random": self.sampling.sample(len(lonlat), generator).to(lonlat).unsqueeze(1)}
+        return {"random": self.sampling.for_each(lonlat, 1, generator)}
 
     def present(self, scores: Tensor) -> Tensor:
         """Loss of classes that are there, element by element: -log p."""
@@ -147,7 +147,7 @@ class PresenceOnly(ClassScores):
     def scores_of(self, raw: Tensor, labels: Tensor) -> Tensor:
         """Score of one class per row: ``(n, D)`` and ``(n,)`` to ``(n,)``."""
         scores = (raw * self.class_matrix.weight[labels]).sum(-1)
-        return scores.float() if scores.dtype.itemsize < 4 else scores
+        return at_least_float32(scores)
 
 
 def mean_over_processes(losses: Tensor, process: Process) -> Tensor:

@@ -47,7 +47,7 @@ def symmetric_softmax(views: Views, scale: Tensor | float, mask_km: float) -> Te
     near = near_pairs(views, mask_km)
     if views.process.world == 1:
         return softmax_pairs(views.location, views.image, scale, excluded=near, both_ways=True)
-    own, gather = views.process.rank * len(views.image), views.process.gather
+    own, gather = views.first, views.process.gather
     images, places = gather(views.image), gather(views.location)
     to_images = softmax_pairs(views.location, images, scale, own=own, excluded=near)
     to_places = softmax_pairs(views.image, places, scale, own=own, excluded=near)

@@ -88,7 +88,7 @@ class CspMc(ThreeNegatives):
             queries,
             views.process.gather(keys),
             self._scale(views, kind),
-            own=views.process.rank * len(queries),
+            own=views.first,
             excluded=near_pairs(views, self.mask_km),
         )
 

@@ -61,7 +61,7 @@ class CspNce(ThreeNegatives):
         return self._pairs(views.location, views.extra["again"].unit[:, 0], views)
 
     def _pairs(self, queries: Tensor, keys: Tensor, views: Views) -> Tensor:
-        own, keys = views.process.rank * len(keys), views.process.gather(keys)
+        own, keys = views.first, views.process.gather(keys)
         if len(keys) < 2:
             raise ValueError("CSP-NCE needs at least 2 pairs in a batch, got 1")
         others = 1 / (len(keys) - 1)

@@ -64,7 +64,7 @@ class GeoClip(Tempered):
         keys = views.process.gather(views.location)
         if "queue" in views.extra:
             keys = torch.cat([keys, views.extra["queue"].unit])
-        own = views.process.rank * len(views.image)
+        own = views.first
         return {"loss": softmax_pairs(views.image, keys, self.scale(views), own=own)}
 
     @torch.no_grad()

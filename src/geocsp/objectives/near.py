@@ -31,7 +31,7 @@ def near_pairs(views: Views, km: float) -> Callable[[slice], Tensor] | None:
     """
     if not km:
         return None
-    own = views.process.rank * len(views.lonlat)
+    own = views.first
     everybody = views.process.gather(views.lonlat)
 
     def near(rows: slice) -> Tensor:

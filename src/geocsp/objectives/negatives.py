@@ -33,3 +33,7 @@ class NegativeSampling(StrEnum):
         radius = (1 - (2 * uniform[:, 0] - 1).square()).sqrt()
         turn = 2 * torch.pi * uniform[:, 1]
         return torch.stack([180 * radius * turn.cos(), 90 * radius * turn.sin()], dim=1)
+
+    def for_each(self, lonlat: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """Draw ``count`` places for each of ``(B, 2)`` places: ``(B, count, 2)``, of their type."""
+        return self.sample(len(lonlat) * count, generator).to(lonlat).view(len(lonlat), count, 2)

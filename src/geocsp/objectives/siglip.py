@@ -51,7 +51,7 @@ class SigLip(Tempered):
             views.process.gather(views.image),
             self.scale(views),
             self.bias,
-            own=views.process.rank * len(views.location),
+            own=views.first,
             excluded=near_pairs(views, self.mask_km),
         )
         return {"loss": loss}

@@ -44,5 +44,5 @@ class SimCse(Tempered):
     def forward(self, views: Views) -> dict[str, Tensor]:
         """Return the loss."""
         again = views.process.gather(views.extra["again"].unit[:, 0])
-        own = views.process.rank * len(views.location)
+        own = views.first
         return {"loss": softmax_pairs(views.location, again, self.scale(views), own=own)}

@@ -35,7 +35,7 @@ class SupCon(Tempered):
         """Return the loss."""
         assert views.labels is not None
         labels, everybody = views.labels, views.process.gather(views.labels)
-        own = views.process.rank * len(labels)
+        own = views.first
 
         def targets(rows: slice) -> Tensor:
             some = labels[rows].unsqueeze(1)

@@ -50,8 +50,7 @@ class ThreeNegatives(Objective):
         """C random places per image for L, the same places once more for D."""
         places = {}
         if self.weights["L"]:
-            random = self.sampling.sample(len(lonlat) * self.negatives_per_image, generator)
-            places["random"] = random.to(lonlat).view(len(lonlat), self.negatives_per_image, 2)
+            places["random"] = self.sampling.for_each(lonlat, self.negatives_per_image, generator)
         if self.weights["D"]:
             places["again"] = lonlat.unsqueeze(1)
         return places

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from geocsp.checks import check_finite_rows
 from geocsp.data.batches import Batch as StoredBatch
-from geocsp.data.batches import feature_batches
+from geocsp.data.batches import feature_batches, read_ahead
 from geocsp.errors import DataError
 from geocsp.images.features import Features
 
@@ -145,19 +144,6 @@ class NoFeed:
     def stream(self, batches: Iterable[Tensor]) -> Generator[Loaded]:
         """Batches without images."""
         return (_Read(torch.empty(len(rows), 0)) for rows in batches)
-
-
-def read_ahead(read: Callable[[Tensor], Loaded], batches: Iterable[Tensor]) -> Generator[Loaded]:
-    """The images of each batch of rows, read in a thread, one batch ahead of the one in use."""
-    with ThreadPoolExecutor(1, "geocsp-ahead") as thread:
-        ahead = None
-        for rows in batches:
-            following = thread.submit(read, rows)
-            if ahead is not None:
-                yield ahead.result()
-            ahead = following
-        if ahead is not None:
-            yield ahead.result()
 
 
 def feed_of(images: Tensor | Features | Feed | None, rows: int) -> Feed:

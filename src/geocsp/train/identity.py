@@ -71,10 +71,7 @@ def _modules(name: str, module: nn.Module) -> Iterator[tuple[str, str]]:
 
 def _described(name: str, value: object) -> Iterator[tuple[str, str]]:
     """A value, and the fields of a dataclass that take part in comparisons."""
-    if isinstance(value, MemoryFeed | DiskFeed):  # the same numbers, wherever they are
-        sample = value.features[_some(len(value))].float()
-        yield name, f"{len(value)} x {value.width} {_hash(sample)}"
-        return
+    value = value.features if isinstance(value, MemoryFeed | DiskFeed) else value
     yield name, _text(value)
     if is_dataclass(value) and not isinstance(value, Features):
         for field in fields(value):
@@ -84,13 +81,19 @@ def _described(name: str, value: object) -> Iterator[tuple[str, str]]:
 
 def _text(value: object) -> str:
     """What a value is, but not where it is: files may move."""
-    if isinstance(value, Features):
-        return f"{value.shape} {_hash(value[_some(len(value))])}"
+    if isinstance(value, Features) or (isinstance(value, Tensor) and _is_wide_table(value)):
+        # the same numbers, in memory or on disk
+        return f"{tuple(value.shape)} {_hash(value[_some(len(value))].double())}"
     if isinstance(value, Tensor):
         whole = value.shape[1:].numel() <= 2
         return f"{_shape(value)} {_hash(value if whole else value[_some(len(value))])}"
     own = [getattr(value, f.name) for f in fields(value)] if is_dataclass(value) else [value]
     return repr(value) if all(_is_plain(part) for part in own) else type(value).__name__
+
+
+def _is_wide_table(value: Tensor) -> bool:
+    """Whether a tensor may be image features; places and times have two columns."""
+    return value.ndim == 2 and value.shape[1] > 2
 
 
 def _some(count: int) -> Tensor:

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from geocsp.data.batches import read_ahead
 from geocsp.data.images import Images
-from geocsp.data.quarantine import Problem
 from geocsp.data.table import GeoTable
 from geocsp.errors import DataError
 from geocsp.images.base import ImageEncoder
@@ -20,7 +20,7 @@ from geocsp.images.framing import Framing
 from geocsp.images.pictures import quiet
 from geocsp.images.table_source import TableImages
 from geocsp.train.augment import Augmentation
-from geocsp.train.feeds import Loaded, read_ahead
+from geocsp.train.feeds import Loaded
 
 _TOLD = 64
 """Images between two reports."""
@@ -140,21 +140,21 @@ def usable_images(
         OSError: the disk or the network failed.
     """
     source = TableImages(table.images, "", framing)
-    names, bad = table.images.names, []
+    failures: dict[int, str] = {}
 
     def look(row: int) -> dict[int, str]:
         return source.load(np.array([row])).failed
 
     with quiet(), ThreadPoolExecutor(workers or torch.get_num_threads()) as pool:
         for done, failed in enumerate(pool.map(look, range(len(table))), start=1):
-            bad += [(row, Problem(str(names[row].as_py()), None, f)) for row, f in failed.items()]
+            failures |= failed
             if on_progress and (done % _TOLD == 0 or done == len(table)):
                 on_progress(done, len(table))
-    if len(bad) == len(table):
-        first = f": {bad[0][1]}" if bad else ""
+    usable, rows = table.without(failures)
+    if len(rows) == 0:
+        first = f": {usable.problems[len(table.problems)]}" if failures else ""
         raise DataError(f"none of {len(table)} images could be used{first}")
-    rows = np.setdiff1d(np.arange(len(table)), np.array([row for row, _ in bad], dtype=np.int64))
-    return replace(table.take(rows), problems=(*table.problems, *(p for _, p in bad)))
+    return usable
 
 
 def _told(images: Images, row: int, reason: str) -> str:

@@ -21,6 +21,7 @@ from geocsp.train.identity import identity_of
 from geocsp.train.ledger import Ledger
 from geocsp.train.optimizer import gradient_norm, set_rate, trainable
 from geocsp.train.plan import Plan
+from geocsp.train.randomness import random_state_kept
 from geocsp.train.settings import PretrainSettings
 from geocsp.train.state import TrainingState
 from geocsp.train.towers import Batch, Towers
@@ -100,7 +101,7 @@ def pretrain(
     stopped = validation is not None and validation.stops(progress)
     left = plan.batches(plan.steps if stopped else progress.step)
     batches = _with_images((rows.sort().values for rows in left), feed, process)
-    with _random_state_kept(device), _compiled(model, settings.compile), closing(batches):
+    with random_state_kept(device), _compiled(model, settings.compile), closing(batches):
         model.train()
         ledger.start(progress)
         try:
@@ -233,13 +234,6 @@ def _with_images(
 
 def _of(column: Tensor | None, rows: Tensor) -> Tensor | None:
     return None if column is None else column[rows]
-
-
-@contextmanager
-def _random_state_kept(device: torch.device) -> Iterator[None]:
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        yield
 
 
 @contextmanager

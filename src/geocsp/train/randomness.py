@@ -7,6 +7,8 @@ same numbers as one that was never interrupted.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 
 import torch
@@ -34,3 +36,11 @@ def derived_seed(seed: int, stream: Stream, *place: int) -> int:
 def generator(seed: int, stream: Stream, *place: int) -> torch.Generator:
     """A generator on the CPU, seeded by :func:`derived_seed`."""
     return torch.Generator().manual_seed(derived_seed(seed, stream, *place))
+
+
+@contextmanager
+def random_state_kept(device: torch.device) -> Iterator[None]:
+    """What is drawn inside the block, on the CPU or the device, has no influence after it."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        yield

@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from geocsp.model import GeoModel
-from geocsp.objectives.base import Objective, Places, Views
+from geocsp.objectives.base import Objective, Places, Views, at_least_float32
 from geocsp.process import Process
 from geocsp.train.feeds import Loaded
-from geocsp.train.randomness import Stream, derived_seed
+from geocsp.train.randomness import Stream, derived_seed, generator
 from geocsp.train.settings import PretrainSettings
 
 
@@ -152,8 +152,7 @@ class Towers:
         self._passes.clear()
 
     def _asked(self, lonlat: Tensor, step: int, own: slice) -> dict[str, Tensor]:
-        draws = torch.Generator().manual_seed(derived_seed(self._seed, Stream.PLACES, step))
-        asked = self._objective.places(lonlat, draws)
+        asked = self._objective.places(lonlat, generator(self._seed, Stream.PLACES, step))
         share = {name: p[own] if p.ndim == 3 else p for name, p in asked.items()}
         return {name: places.to(self._device, lonlat.dtype) for name, places in share.items()}
 
@@ -168,7 +167,7 @@ class Towers:
                 embedded: Tensor = self._model.location(
                     places[part], None if times is None else times[part]
                 )
-            return _full(embedded)
+            return at_least_float32(embedded)
 
         return self._run(tower, len(places), Stream.LOCATION, step)
 
@@ -177,7 +176,7 @@ class Towers:
             given = images.take(part, seed).to(self._device, non_blocking=True)
             with self._settings.precision.autocast(self._device):
                 projected = self._model.project_image(given)
-            return F.normalize(_full(projected), dim=-1)
+            return F.normalize(at_least_float32(projected), dim=-1)
 
         return self._run(tower, count, Stream.IMAGE, step)
 
@@ -222,8 +221,3 @@ def _times(time: Tensor, asked: dict[str, Tensor]) -> Tensor:
         else:
             parts.append(time.new_full((len(places), 2), torch.nan))
     return torch.cat(parts)
-
-
-def _full(embeddings: Tensor) -> Tensor:
-    """At least float32, so that normalisation and loss are exact."""
-    return embeddings.float() if embeddings.dtype.itemsize < 4 else embeddings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -13,23 +12,24 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from geocsp.checks import check_finite_rows
-from geocsp.coords import EARTH_RADIUS_KM, check_lonlat
+from geocsp.coords import check_lonlat
 from geocsp.data.splitters import Buffered, SpatialBlocks, Splitter
 from geocsp.data.splitters.base import Integers
 from geocsp.errors import DataError
 from geocsp.evaluate.retrieval import retrieve
 from geocsp.images.features import Features
+from geocsp.location.angles import KM_PER_DEGREE
 from geocsp.model import GeoModel
 from geocsp.objectives.base import Objective
 from geocsp.passes import evaluating
 from geocsp.process import Process
 from geocsp.times import check_time
 from geocsp.train.feeds import Feed, feed_of
+from geocsp.train.randomness import random_state_kept
 from geocsp.train.state import Progress, TrainingState
 
 _FOLDS = 4096
 """So many that few blocks share one, so that any share can be met."""
-_KM_PER_DEGREE = EARTH_RADIUS_KM * math.pi / 180
 _UNKNOWN = 1e9
 """Stands for an unknown time, which does not equal itself, where times are compared."""
 
@@ -154,8 +154,7 @@ class Validation:
             DataError: an embedding is not finite.
         """
         device = model.log_scale.device
-        devices = [device] if device.type == "cuda" else []
-        with torch.no_grad(), evaluating(model), torch.random.fork_rng(devices=devices):
+        with torch.no_grad(), evaluating(model), random_state_kept(device):
             images = self._embedded(model)
             check_finite_rows(images, "held-out image embeddings")
             times = None if self._times is None else self._times.to(device)
@@ -220,7 +219,7 @@ def hold_out(
         splitter = blocks
     else:
         squares = SpatialBlocks(degrees=blocks, folds=_FOLDS, seed=seed)
-        splitter = Buffered(squares, km=blocks * _KM_PER_DEGREE / 10)
+        splitter = Buffered(squares, km=blocks * KM_PER_DEGREE / 10)
     fold = splitter.fold_of(lonlat)
     ends = np.bincount(fold).cumsum()
     partial = np.flatnonzero((ends > 0) & (ends < len(fold)))
