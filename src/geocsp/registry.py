@@ -9,9 +9,10 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 _KINDS: dict[str, dict[str, Callable[..., Any]]] = {
-    kind: {} for kind in ("image", "layout", "location", "objective", "sampler", "splitter")
+    kind: {}
+    for kind in ("image", "layout", "location", "objective", "prior", "sampler", "splitter")
 }
-_HOMES = {"layout": "geocsp.data.named.layouts"}
+_HOMES = {"layout": "geocsp.data.named.layouts", "prior": "geocsp.priors"}
 """Modules that register a kind and are imported when it is first asked for."""
 _Component = TypeVar("_Component", bound=Callable[..., Any])
 
