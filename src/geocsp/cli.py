@@ -9,10 +9,13 @@ import typer
 
 import geocsp
 from geocsp.commands.check import check
+from geocsp.commands.compare import compare
 from geocsp.commands.demo import demo
+from geocsp.commands.evaluate import evaluate
 from geocsp.commands.features import features
 from geocsp.commands.import_ import import_
 from geocsp.commands.pretrain import pretrain
+from geocsp.commands.probe import probe
 from geocsp.errors import DataError, MissingExtraError
 
 app = typer.Typer(
@@ -44,6 +47,9 @@ app.command("demo")(demo)
 app.command("check")(check)
 app.command("features")(features)
 app.command("pretrain")(pretrain)
+app.command("evaluate")(evaluate)
+app.command("compare")(compare)
+app.command("probe")(probe)
 app.command("import")(import_)
 
 

@@ -70,14 +70,14 @@ def demo(
     with resumable():
         results = run_demo(settings, output, workers=workers or os.cpu_count() or 1)
     if as_json:
-        typer.echo(json.dumps(results))
+        typer.echo(json.dumps(results.facts))
     else:
-        _print_tables(results, settings, output)
+        _print_tables(results.facts, settings, output)
 
 
-def _print_tables(results: dict[str, Any], settings: DemoSettings, output: Path) -> None:
+def _print_tables(facts: dict[str, Any], settings: DemoSettings, output: Path) -> None:
     from geocsp.demo.report import REPORT_FILE, TITLES, text_rows
-    from geocsp.demo.work import INDUCTIVE
+    from geocsp.evaluate.results import Regime
 
     console = Console()
     for task in settings.tasks:
@@ -87,7 +87,7 @@ def _print_tables(results: dict[str, Any], settings: DemoSettings, output: Path)
             table.add_column(heading)
         for shot in settings.shots:
             table.add_row(f"[bold]{shot.label}[/bold]")
-            for label, *cells in text_rows(results, task, INDUCTIVE, shot.label):
+            for label, *cells in text_rows(facts, task, Regime.INDUCTIVE, shot.label):
                 table.add_row(f" {label}", *cells)
             table.add_section()
         console.print(table)

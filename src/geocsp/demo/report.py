@@ -9,25 +9,25 @@ from typing import Any
 
 import jinja2
 
-from geocsp.data.named.bluemarble import ATTRIBUTIONS
+from geocsp.data.named.bluemarble import ATTRIBUTIONS, BlueMarble
 from geocsp.demo.figures import write_figures
-from geocsp.demo.methods import IMAGE_LABELS
-from geocsp.demo.summary import MEASURES, Record
-from geocsp.demo.work import INDUCTIVE, SUPERVISED_ONLY, TRANSDUCTIVE, Workspace
+from geocsp.evaluate.results import Measure, Regime, Results
 from geocsp.files import write_atomically
 
 REPORT_FILE = "report.html"
 TITLES = {
-    "location": "location alone",
-    "product": "plain product",
-    "fused": "calibrated product",
+    Measure.LOCATION: "location alone",
+    Measure.PRODUCT: "plain product",
+    Measure.FUSED: "calibrated product",
+    Measure.GUARDED: "guarded product",
 }
 """What the measures are called for people."""
+Cell = dict[str, Any]
 
 
-def write_report(results: dict[str, Any], workspace: Workspace, output: Path) -> Path:
+def write_report(results: Results, data: BlueMarble, output: Path) -> Path:
     """Draw the figures and write ``report.html``, which needs no other file."""
-    figures = write_figures(results["table"], labels_of(results), workspace, output)
+    figures, facts = write_figures(results, data, output), results.facts
     images = {
         name: base64.b64encode((output / file).read_bytes()).decode()
         for name, file in figures.items()
@@ -38,75 +38,71 @@ def write_report(results: dict[str, Any], workspace: Workspace, output: Path) ->
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    regimes = {cell["regime"] for cell in facts["table"]} - {Regime.NONE}
     page = environment.get_template("report.html.j2").render(
-        results=results,
-        tasks=workspace.settings.tasks,
+        facts=facts,
+        tasks=facts["data"]["tasks"],
         tables=[
-            (task, regime, measure, table_of(results, task, regime, measure))
-            for task in workspace.settings.tasks
-            for regime in (INDUCTIVE, TRANSDUCTIVE)
-            if regime == INDUCTIVE or workspace.settings.transductive
-            for measure in MEASURES
+            (task, regime, TITLES[measure], table_of(facts, task, regime, measure))
+            for task in facts["data"]["tasks"]
+            for regime in sorted(regimes)
+            for measure in TITLES
         ],
-        shots=[shot.label for shot in workspace.settings.shots],
-        titles=TITLES,
+        shots=facts["data"]["shots"],
         images=images,
-        comparisons=results["comparisons"],
+        comparisons=[c for c in facts["comparisons"] if c["regime"] != Regime.TRANSDUCTIVE],
         attributions=ATTRIBUTIONS,
         details=json.dumps(
-            {key: results[key] for key in ("settings", "versions", "data", "image", "methods")},
-            indent=1,
+            {k: facts[k] for k in ("settings", "versions", "data", "rows")}, indent=1
         ),
     )
     return write_atomically(output / REPORT_FILE, page.encode())
 
 
 def table_of(
-    results: dict[str, Any], task: str, regime: str, measure: str
-) -> list[tuple[str, list[Record | None]]]:
-    """Rows of one table: a label and, for every shot, mean, interval and relative gain."""
+    facts: dict[str, Any], task: str, regime: str, measure: Measure
+) -> list[tuple[str, list[Cell | None]]]:
+    """Rows of one table: a label and, for every shot, mean, half interval and relative gain."""
     cells = {
-        (row["method"], row["shot"]): row.get(measure, row.get("image"))
-        for row in results["table"]
-        if row["task"] == task
-        and row["regime"] in (regime, SUPERVISED_ONLY)
-        and not (row["method"] in IMAGE_LABELS and measure == "location")
+        (cell["row"], cell["shot"]): cell
+        for cell in facts["table"]
+        if cell["task"] == task and cell["regime"] in (regime, Regime.NONE)
     }
-    labels = labels_of(results)
-    shots = _shots(results, task)
+    shots = facts["data"]["shots"]
+    found = [
+        (row["label"], [_value(cells, name, shot, measure, facts["baseline"]) for shot in shots])
+        for name, row in facts["rows"].items()
+    ]
+    return [(label, values) for label, values in found if any(values)]
+
+
+def _value(
+    cells: dict[tuple[str, str], Cell], row: str, shot: str, measure: Measure, baseline: str
+) -> Cell | None:
+    cell = cells.get((row, shot), {})
+    alone = measure not in cell and measure is not Measure.LOCATION
+    metrics = cell.get(Measure.IMAGE if alone else measure)
+    if metrics is None:
+        return None
+    top1, base = metrics["top1"], cells.get((baseline, shot), {}).get(measure)
+    gain = None if alone or base is None else top1["mean"] / base["top1"]["mean"] - 1
+    return {"mean": top1["mean"], "half_width": top1["mean"] - top1["low"], "relative_gain": gain}
+
+
+def text_rows(facts: dict[str, Any], task: str, regime: str, shot: str) -> list[list[str]]:
+    """One line of text per row: label, then percent, interval and gain of every measure."""
+    position = facts["data"]["shots"].index(shot)
+    tables = [dict(table_of(facts, task, regime, measure)) for measure in TITLES]
+    labels = [row["label"] for row in facts["rows"].values()]
     return [
-        (label, [cells.get((name, shot)) for shot in shots])
-        for name, label in labels.items()
-        if any((name, shot) in cells for shot in shots)
+        [label, *(_cell(table[label][position] if label in table else None) for table in tables)]
+        for label in labels
     ]
 
 
-def labels_of(results: dict[str, Any]) -> dict[str, str]:
-    """Labels of all rows by name, images alone first."""
-    methods = {name: method["label"] for name, method in results["methods"].items()}
-    return IMAGE_LABELS | methods
-
-
-def text_rows(results: dict[str, Any], task: str, regime: str, shot: str) -> list[list[str]]:
-    """One line of text per method: label, then percent, interval and gain of every measure."""
-    found: dict[str, list[str]] = {}
-    for measure in MEASURES:
-        rows = table_of(results, task, regime, measure)
-        position = _shots(results, task).index(shot)
-        for label in labels_of(results).values():
-            cells = dict(rows).get(label)
-            found.setdefault(label, [label]).append(_cell(cells[position] if cells else None))
-    return list(found.values())
-
-
-def _shots(results: dict[str, Any], task: str) -> list[str]:
-    return list(dict.fromkeys(row["shot"] for row in results["table"] if row["task"] == task))
-
-
-def _cell(value: Record | None) -> str:
+def _cell(value: Cell | None) -> str:
     if value is None:
         return "-"
-    half, gain = value["half_width"], value.get("relative_gain")
     text = f"{100 * value['mean']:.1f}"
-    text += f" ±{100 * half:.1f}" if half is not None else ""
-    return text + (f" ({100 * gain:+.0f}%)" if gain else "")
+    text += f" ±{100 * value['half_width']:.1f}" if value["half_width"] else ""
+    return text + (f" ({100 * value['relative_gain']:+.0f}%)" if value["relative_gain"] else "")

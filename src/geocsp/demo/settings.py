@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from geocsp.data.named.labels import task_names
 from geocsp.errors import DataError
-from geocsp.evaluate import SHOTS, Shot
-
-VALIDATION_FOLD = 0
-"""Fold of blocks that settings were tuned on and that calibrations are fitted on; never tested."""
-TEST_FOLDS = (1, 2, 3, 4)
-"""All other folds."""
+from geocsp.evaluate.fewshot import SHOTS, Shot
+from geocsp.evaluate.settings import EvaluateSettings
+from geocsp.evaluate.sources.bluemarble import TEST_FOLDS, BlueMarbleSource
 
 
 @dataclass(frozen=True)
@@ -41,21 +38,34 @@ class DemoSettings:
     transductive: bool = True
 
     def __post_init__(self) -> None:
-        wrong = set(self.test_folds) - set(TEST_FOLDS)
-        if wrong or not self.test_folds:
-            raise DataError(f"test folds must be some of {TEST_FOLDS}, got {self.test_folds}")
-        if self.points < 2_000:
+        if min(self.epochs, self.pixels) < 1:
             raise DataError(
-                f"need at least 2000 points for every class to occur, got {self.points}"
+                f"epochs and pixels must be at least 1, got {self.epochs} and {self.pixels}"
             )
-        unknown = set(self.tasks) - set(task_names())
-        if unknown or not self.tasks:
-            raise DataError(f"tasks must be some of {task_names()}, got {self.tasks}")
-        for name in ("tasks", "test_folds", "shots"):
-            if len(set(getattr(self, name))) < len(getattr(self, name)):
-                raise DataError(f"{name} must not name anything twice")
-        if min(self.seeds, self.epochs, self.pixels, len(self.shots)) < 1 or self.seed < 0:
-            raise DataError("seeds, epochs, pixels and shots must be at least one, the seed >= 0")
+        self.source(None)
+        self.evaluation(())
+
+    def source(self, cache: Path | None) -> BlueMarbleSource:
+        """The data.
+
+        Raises:
+            DataError: too few points, or tasks or folds that there are not.
+        """
+        return BlueMarbleSource(self.points, self.pixels, self.tasks, self.test_folds, cache=cache)
+
+    def evaluation(self, rows: tuple[str, ...]) -> EvaluateSettings:
+        """How much to evaluate.
+
+        Raises:
+            DataError: no shots, a shot twice, or seeds out of range.
+        """
+        return EvaluateSettings(
+            rows=rows,
+            shots=self.shots,
+            seeds=self.seeds,
+            seed=self.seed,
+            transductive=self.transductive,
+        )
 
     @classmethod
     def quick(cls) -> DemoSettings:

@@ -1,6 +1,18 @@
 """Evaluation: few-shot protocol, metrics and intervals."""
 
-from geocsp.evaluate.fewshot import SHOTS, Accuracy, Shot, accuracy_of
+from geocsp.evaluate.answers import Answers, Ties
+from geocsp.evaluate.fewshot import SHOTS, Shot
 from geocsp.evaluate.intervals import Interval, interval
+from geocsp.evaluate.results import Measure, Regime, Results
 
-__all__ = ["SHOTS", "Accuracy", "Interval", "Shot", "accuracy_of", "interval"]
+__all__ = [
+    "SHOTS",
+    "Answers",
+    "Interval",
+    "Measure",
+    "Regime",
+    "Results",
+    "Shot",
+    "Ties",
+    "interval",
+]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from geocsp.data.splits import few_shot
-from geocsp.predict import Calibration, fit_calibration, fused_logits
+from geocsp.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,22 @@ class Shot:
             f"{100 * self.ratio:g} %" if self.ratio is not None else f"{self.per_class} per class"
         )
 
+    @classmethod
+    def parse(cls, text: str) -> Shot:
+        """Read "5%" as a share of every class and "3" as labels per class.
+
+        Raises:
+            DataError: neither.
+        """
+        try:
+            if text.strip().endswith("%"):
+                return cls(ratio=float(text.strip().removesuffix("%")) / 100)
+            return cls(per_class=int(text))
+        except ValueError:
+            raise DataError(
+                f"{text!r} is no amount of labels; write 3 for labels per class or 5% for a share"
+            ) from None
+
     def rows(self, labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
         """Rows of the labelled subset of a training set with these labels."""
         return few_shot(labels, ratio=self.ratio, per_class=self.per_class, seed=seed)
@@ -52,25 +68,6 @@ SHOTS = (
 """1, 3 and 10 labels per class; 1, 5, 10, 20 and 100 % of all labels."""
 
 
-@dataclass(frozen=True)
-class Accuracy:
-    """Top-1 accuracy on a test fold.
-
-    Attributes:
-        image: the image alone, P(y | I).
-        location: the place alone, P(y | x).
-        product: plain product, as published.
-        fused: product with temperatures and power fitted on the validation fold.
-        calibration: those temperatures and that power.
-    """
-
-    image: float
-    location: float
-    product: float
-    fused: float
-    calibration: Calibration
-
-
 def top1(scores: Tensor, labels: Tensor) -> float:
     """Share of rows whose highest score is that of the label; the first class wins a tie.
 
@@ -79,23 +76,3 @@ def top1(scores: Tensor, labels: Tensor) -> float:
         labels: ``(N,)`` classes.
     """
     return float((scores.argmax(dim=1) == labels).double().mean())
-
-
-def accuracy_of(
-    image: tuple[Tensor, Tensor], place: tuple[Tensor, Tensor], labels: tuple[Tensor, Tensor]
-) -> Accuracy:
-    """Judge one image head and one prior, each alone and together.
-
-    Args:
-        image: log P(y | I) on the validation and on the test fold, ``(V, Q)`` and ``(T, Q)``.
-        place: presence scores before the sigmoid, of the same shapes.
-        labels: classes, ``(V,)`` and ``(T,)``.
-    """
-    calibration = fit_calibration(image[0], place[0], labels[0])
-    return Accuracy(
-        image=top1(image[1], labels[1]),
-        location=top1(place[1], labels[1]),
-        product=top1(fused_logits(image[1], place[1], Calibration()), labels[1]),
-        fused=top1(fused_logits(image[1], place[1], calibration), labels[1]),
-        calibration=calibration,
-    )

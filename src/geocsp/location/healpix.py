@@ -90,14 +90,14 @@ def neighbours(lonlat: Tensor, sides: int) -> tuple[Tensor, Tensor]:
     north = _ring_north_of(lat, sides)
     last = 4 * sides - 1
     rings = torch.stack([north, north + 1], 1)
-    upper, lower = _latitude(rings, sides).unbind(1)
+    upper, lower = ring_latitude(rings, sides).unbind(1)
     share = ((upper - lat) / (upper - lower)).clamp(0, 1)
     weights = torch.stack([1 - share, share], 1)
     polar = (rings < 1) | (rings > last)  # a pole in place of a ring
     pole_share = (weights * polar).sum(1)
     weights = weights.masked_fill(polar, 0.0)
     inner = rings.clamp(1, last)
-    start, length, offset = _ring(inner, sides)
+    start, length, offset = ring_cells(inner, sides)
     position = turn.unsqueeze(1) * length - offset
     west = position.floor()
     fraction = position - west
@@ -119,7 +119,7 @@ def _ring_north_of(lat: Tensor, sides: int) -> Tensor:
     return ring.long().clamp(0, 4 * sides - 1)
 
 
-def _latitude(ring: Tensor, sides: int) -> Tensor:
+def ring_latitude(ring: Tensor, sides: int) -> Tensor:
     """Latitude of the centres of rings, radians; ring 0 and ring 4 sides are the poles."""
     ring = ring.double()
     from_pole = torch.minimum(ring, 4 * sides - ring)
@@ -129,7 +129,7 @@ def _latitude(ring: Tensor, sides: int) -> Tensor:
     return torch.where(from_pole < sides, polar, middle)
 
 
-def _ring(ring: Tensor, sides: int) -> tuple[Tensor, Tensor, Tensor]:
+def ring_cells(ring: Tensor, sides: int) -> tuple[Tensor, Tensor, Tensor]:
     """First cell, number of cells, and longitude of the first centre in cells, of rings."""
     from_pole = torch.minimum(ring, 4 * sides - ring)
     length = 4 * from_pole.clamp(max=sides)

@@ -18,6 +18,7 @@ from geocsp.objectives import Objective
 from geocsp.presets.parts import Component, HoldOut, ImageTower, Sizes
 from geocsp.presets.ranges import Range
 from geocsp.train.finetune import FinetuneSettings
+from geocsp.train.linear import LinearSettings
 from geocsp.train.settings import PretrainSettings
 
 _Part = TypeVar("_Part")
@@ -32,6 +33,8 @@ class Preset:
         objective: pre-training objective, None for supervised training alone.
         pretrain: length and rates of pre-training.
         finetune: length, rates and negatives of fine-tuning.
+        linear: in place of fine-tuning, a linear head on the pre-trained location encoder, which
+            stays as it is.
         sampler: which images an epoch of pre-training shows; None: all of them.
         temperature: start of the learnable temperature, used if the objective learns one.
         standardise: pre-train on standardised image features.
@@ -50,6 +53,7 @@ class Preset:
     objective: Component | None = None
     pretrain: PretrainSettings = field(default_factory=PretrainSettings)
     finetune: FinetuneSettings = field(default_factory=FinetuneSettings)
+    linear: LinearSettings | None = None
     sampler: Component | None = None
     temperature: float = 0.07
     standardise: bool = False

@@ -175,25 +175,58 @@ def train_image_head(
     """
     check_labels(labels, len(features), classes)
     check_finite_rows(features, "features")
-    basis = features if unlabelled is None else unlabelled
-    mean, deviation = basis.mean(0), basis.std(0, correction=0).clamp_min(1e-6)
+    mean, deviation = standardising(features if unlabelled is None else unlabelled)
     standard = (features - mean) / deviation
+    linear = fit_linear(standard, labels, classes, penalty, iterations=iterations)
+    return ImageHead(mean, deviation, linear)
+
+
+def standardising(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of features ``(N, F)``, ``(F,)`` each, the latter not zero."""
+    return features.mean(0), features.std(0, correction=0).clamp_min(1e-6)
+
+
+def fit_linear(
+    features: Tensor,
+    targets: Tensor,
+    classes: int,
+    penalty: float,
+    *,
+    weights: Tensor | None = None,
+    iterations: int = 200,
+) -> nn.Linear:
+    """Linear classifier with the least cross-entropy and L2 penalty, by L-BFGS from zero weights.
+
+    Args:
+        features: ``(N, F)`` standardised features.
+        targets: ``(N,)`` classes, or ``(N, Q)`` probabilities of each.
+        classes: Q.
+        penalty: what is added to the summed cross-entropy is penalty / 2 * |W|^2; the bias is free.
+        weights: ``(N,)`` weight of each row in the sum; ones if left out.
+        iterations: most L-BFGS iterations.
+    """
     linear = nn.Linear(features.shape[1], classes)
     nn.init.zeros_(linear.weight)
     nn.init.zeros_(linear.bias)
     optimizer = torch.optim.LBFGS(
         linear.parameters(), max_iter=iterations, line_search_fn="strong_wolfe"
     )
+    total = len(features) if weights is None else float(weights.sum())
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = F.cross_entropy(linear(standard), labels)
-        loss = loss + penalty / (2 * len(labels)) * linear.weight.square().sum()
+        logits = linear(features)
+        if weights is None:
+            loss = F.cross_entropy(logits, targets)
+        else:
+            each = F.cross_entropy(logits, targets, reduction="none")
+            loss = (each * weights).sum() / total
+        loss = loss + penalty / (2 * total) * linear.weight.square().sum()
         loss.backward()
         return loss
 
     optimizer.step(closure)
-    return ImageHead(mean, deviation, linear)
+    return linear
 
 
 def check_labels(labels: Tensor, rows: int, classes: int) -> None:

@@ -29,10 +29,11 @@ from scipy import sparse
 from geocsp.data.images import Integers
 from geocsp.data.named.listed import ListedImages
 from geocsp.data.named.numpy_pickle import read_dumped
-from geocsp.data.named.release import Release
+from geocsp.data.named.release import Release, first_file
 from geocsp.data.table import GeoTable
 from geocsp.errors import DataError
 
+_SAMPLE = "sample_idx/train_sample_ratio{:.3f}.npy"
 _RELEASE = Release("CSP's data", "https://gengchenmai.github.io/csp-website/")
 
 
@@ -109,12 +110,7 @@ def read_predictions(
         DataError: the file is missing, damaged, or of another list of images or classes.
     """
     positions, length = _positions(table, split)
-    tag = "" if ratio is None else f"_ratio{ratio:.3f}"
-    folders = [_folder(network, backbone), "feature_moco"]
-    if ratio is not None:
-        folders = ["fewshot" if backbone is None else f"fewshot-{backbone}"]
-    places = [f"{f}/{dataset}_{split}_preds_sparse{tag}.npz" for f in folders[:1]]
-    places += [f"{f}/{dataset}_{split}_preds{tag}.npy" for f in folders]
+    places = _prediction_places(dataset, split, ratio, network, backbone)
     path = _RELEASE.file(root, *places)
     found = _sparse(path, length) if path.suffix == ".npz" else _mapped(path, length)
     if found.shape[1] != len(table.class_names):
@@ -122,6 +118,17 @@ def read_predictions(
             f"{path} has {found.shape[1]} classes, the data set {len(table.class_names)}"
         )
     return _taken(found, positions)
+
+
+def has_predictions(root: Path, dataset: str, split: str, ratio: float | None = None) -> bool:
+    """Whether predictions for this share of the labels were published."""
+    places = _prediction_places(dataset, split, ratio, Network.FINE_TUNED, None)
+    return first_file(root, *places) is not None
+
+
+def has_few_shot_rows(root: Path, ratio: float) -> bool:
+    """Whether a sample with this share of the labels was published."""
+    return (root / _SAMPLE.format(ratio)).is_file()
 
 
 def read_few_shot_rows(root: Path, table: GeoTable, ratio: float) -> Integers:
@@ -139,7 +146,7 @@ def read_few_shot_rows(root: Path, table: GeoTable, ratio: float) -> Integers:
     Raises:
         DataError: the file is missing, damaged, or of another training set.
     """
-    path = _RELEASE.file(root, f"sample_idx/train_sample_ratio{ratio:.3f}.npy")
+    path = _RELEASE.file(root, _SAMPLE.format(ratio))
     sample = read_dumped(path)
     if sample.ndim != 1 or sample.dtype.kind not in "iu" or len(sample) == 0:
         raise DataError(f"{path} is no list of row numbers but {sample.shape} {sample.dtype}")
@@ -150,6 +157,18 @@ def read_few_shot_rows(root: Path, table: GeoTable, ratio: float) -> Integers:
         )
     chosen = np.isin(_listed(table).trained, sample)
     return np.flatnonzero(chosen & _is_part(table, "train"))
+
+
+def _prediction_places(
+    dataset: str, split: str, ratio: float | None, network: Network, backbone: str | None
+) -> list[str]:
+    """Where predictions may be, the likeliest place first."""
+    tag = "" if ratio is None else f"_ratio{ratio:.3f}"
+    folders = [_folder(network, backbone), "feature_moco"]
+    if ratio is not None:
+        folders = ["fewshot" if backbone is None else f"fewshot-{backbone}"]
+    places = [f"{f}/{dataset}_{split}_preds_sparse{tag}.npz" for f in folders[:1]]
+    return places + [f"{f}/{dataset}_{split}_preds{tag}.npy" for f in folders]
 
 
 def _is_part(table: GeoTable, split: str) -> NDArray[np.bool_]:

@@ -1,0 +1,158 @@
+"""P(y | x) from a frozen location encoder: a linear head, and images without labels as teachers."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from geocsp.checks import check_finite_rows
+from geocsp.errors import DataError
+from geocsp.linear_prior import LinearPrior
+from geocsp.location.base import LocationEncoder
+from geocsp.train.finetune import check_labels, fit_linear, standardising
+
+
+@dataclass(frozen=True)
+class SelfTraining:
+    """How images without labels teach the prior.
+
+    Attributes:
+        penalty: L2 penalty, as of the head.
+        labelled_share: weight of all labelled places together, as a share of that of all places;
+            they weigh no less than others.
+    """
+
+    penalty: float = 100.0
+    labelled_share: float = 0.25
+
+    def __post_init__(self) -> None:
+        if self.penalty <= 0 or self.labelled_share < 0:
+            raise ValueError(
+                f"need a penalty > 0 and a share >= 0, got {self.penalty} and {self.labelled_share}"
+            )
+
+
+@dataclass(frozen=True)
+class LinearSettings:
+    """How the linear head is fitted.
+
+    Attributes:
+        penalty: the penalty added to the summed cross-entropy is penalty / 2 * |W|^2.
+        self_training: also learn from what image and place together say about images without
+            labels; None: from labels alone.
+    """
+
+    penalty: float = 30.0
+    self_training: SelfTraining | None = None
+
+    def __post_init__(self) -> None:
+        if self.penalty <= 0:
+            raise ValueError(f"penalty must be positive, got {self.penalty}")
+
+
+def fit_linear_prior(
+    location: LocationEncoder,
+    lonlat: Tensor,
+    labels: Tensor,
+    classes: Sequence[str],
+    settings: LinearSettings,
+    *,
+    unlabelled: Tensor | None = None,
+) -> LinearPrior:
+    """Fit a linear head on a location encoder that stays as it is.
+
+    With few labels this keeps what pre-training has learned, where fine-tuning moves away from it
+    (linear probing, see Kumar et al., ICLR 2022). Convex, so no seed is involved.
+
+    Args:
+        location: pre-trained location encoder; it is copied.
+        lonlat: ``(N, 2)`` labelled places, degrees.
+        labels: ``(N,)`` classes, int64.
+        classes: Q class names.
+        settings: the penalty.
+        unlabelled: ``(M, 2)`` places to standardise the embedding by; the labelled ones if left
+            out.
+
+    Raises:
+        DataError: no labels, a label out of range, or lengths that differ.
+        ValueError: a place is missing or out of range.
+    """
+    check_labels(labels, len(lonlat), len(classes))
+    prior = LinearPrior(copy.deepcopy(location), classes)
+    basis = _embedded(prior, lonlat if unlabelled is None else unlabelled)
+    return _fitted(prior, _embedded(prior, lonlat), labels, basis, settings.penalty)
+
+
+def self_train(
+    prior: LinearPrior,
+    lonlat: Tensor,
+    probabilities: Tensor,
+    labelled: Tensor,
+    labels: Tensor,
+    settings: SelfTraining,
+) -> LinearPrior:
+    """Fit the head anew on places without labels, with a teacher's probabilities as targets.
+
+    The teacher is any classifier that sees the images, such as the calibrated product of image and
+    prior. What it says about thousands of places, right or wrong, the head averages over space, so
+    the new prior knows regions that no label came from (self-training, Scudder 1965; noisy student
+    and co-training of two views are its relatives).
+
+    Args:
+        prior: its location encoder is kept, its head is not.
+        lonlat: ``(M, 2)`` places of images, with and without labels, degrees.
+        probabilities: ``(M, Q)`` the teacher's.
+        labelled: ``(N,)`` which of the M places have a label.
+        labels: ``(N,)`` their classes, int64, which replace the teacher's answer.
+        settings: penalty and weight of the labels.
+
+    Returns:
+        A new prior.
+
+    Raises:
+        DataError: lengths that differ, a label out of range, or probabilities that are not finite.
+        ValueError: a place is missing or out of range.
+    """
+    classes = len(prior.class_names)
+    check_labels(labels, len(labelled), classes)
+    if probabilities.shape != (len(lonlat), classes):
+        raise DataError(
+            f"probabilities must be (places, classes) = ({len(lonlat)}, {classes}), got "
+            f"{tuple(probabilities.shape)}"
+        )
+    check_finite_rows(probabilities, "probabilities")
+    targets = probabilities.clone().to(torch.float32)
+    targets[labelled] = F.one_hot(labels, classes).to(targets)
+    weights = torch.ones(len(lonlat))
+    weights[labelled] = max(1.0, settings.labelled_share * len(lonlat) / len(labelled))
+    student = LinearPrior(copy.deepcopy(prior.location), prior.class_names)
+    embedded = _embedded(student, lonlat)
+    return _fitted(student, embedded, targets, embedded, settings.penalty, weights)
+
+
+def _embedded(prior: LinearPrior, lonlat: Tensor) -> Tensor:
+    return F.normalize(prior.location.embed(lonlat), dim=-1)
+
+
+def _fitted(
+    prior: LinearPrior,
+    embedded: Tensor,
+    targets: Tensor,
+    basis: Tensor,
+    penalty: float,
+    weights: Tensor | None = None,
+) -> LinearPrior:
+    """Fit on standardised embeddings and fold the standardising into the head."""
+    mean, deviation = standardising(basis)
+    standard = (embedded - mean) / deviation
+    linear = fit_linear(standard, targets, len(prior.class_names), penalty, weights=weights)
+    with torch.no_grad():
+        weight = linear.weight / deviation
+        prior.class_matrix.weight.copy_(weight)
+        prior.class_matrix.bias.copy_(linear.bias - weight @ mean)
+    return prior.eval()
