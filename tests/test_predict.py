@@ -4,10 +4,12 @@ import pytest
 import torch
 
 import geocsp
-from geocsp import Calibration, GeoPrior, fit_calibration, fuse
+from geocsp import GeoPrior, fuse
 from geocsp.coords import sample_sphere
 from geocsp.errors import DataError
-from geocsp.predict import fused_logits
+from geocsp.fusion import Calibration, GuardedFusion, Mixture, Support
+from geocsp.fusion.evidence import Evidence
+from geocsp.fusion.trust import Trust
 
 PLACES = sample_sphere(6, torch.Generator().manual_seed(0))
 
@@ -23,10 +25,10 @@ def image():
     return torch.rand(6, 4, generator=torch.Generator().manual_seed(1)).softmax(dim=1)
 
 
-@pytest.mark.parametrize("calibration", [None, Calibration(1.5, 3.0, 0.7)])
-def test_fusion_equals_the_product_of_the_formula(prior, image, calibration):
-    given = calibration or Calibration()
-    fused = fuse(image, prior, PLACES, calibration)
+@pytest.mark.parametrize("fusion", [None, Calibration(1.5, 3.0, 0.7)])
+def test_fusion_equals_the_product_of_the_formula(prior, image, fusion):
+    given = fusion or Calibration()
+    fused = fuse(image, prior, PLACES, fusion)
     scores = prior.class_scores(PLACES)
     for n in range(6):
         products = [
@@ -72,52 +74,6 @@ def test_what_is_no_probability_is_told_with_its_row(prior, image, change, messa
         fuse(change(image), prior, PLACES)
 
 
-def synthetic(count=4000, classes=5):
-    """Image logits and presence scores that are too sure by known factors."""
-    g = torch.Generator().manual_seed(0)
-    log_image = (2 * torch.randn(count, classes, generator=g)).log_softmax(dim=1)
-    scores = 2 * torch.randn(count, classes, generator=g)
-    truth = fused_logits(log_image, scores, Calibration()).softmax(dim=1)
-    labels = torch.multinomial(truth, 1, generator=g).squeeze(1)
-    return log_image, scores, labels
-
-
-def nll(log_image, scores, labels, calibration):
-    logits = fused_logits(log_image, scores, calibration)
-    return float(torch.nn.functional.cross_entropy(logits, labels))
-
-
-def test_calibration_undoes_overconfidence():
-    log_image, scores, labels = synthetic()
-    found = fit_calibration(3 * log_image, 4 * scores, labels)
-    assert found.image_temperature == pytest.approx(3.0, rel=0.15)
-    assert found.prior_temperature == pytest.approx(4.0, rel=0.35)
-    assert nll(3 * log_image, 4 * scores, labels, found) < nll(
-        3 * log_image, 4 * scores, labels, Calibration()
-    )
-
-
-def test_a_prior_without_information_is_left_out():
-    log_image, _, labels = synthetic()
-    noise = 6 * torch.randn(log_image.shape, generator=torch.Generator().manual_seed(5))
-    labels = torch.multinomial(log_image.exp(), 1, generator=torch.Generator().manual_seed(6))
-    found = fit_calibration(log_image, noise, labels.squeeze(1))
-    alone = (log_image.argmax(1) == labels.squeeze(1)).double().mean()
-    fused = fused_logits(log_image, noise, found).argmax(1) == labels.squeeze(1)
-    plain = fused_logits(log_image, noise, Calibration()).argmax(1) == labels.squeeze(1)
-    assert float(fused.double().mean()) > float(alone) - 0.01
-    assert float(plain.double().mean()) < float(alone) - 0.1
-
-
-def test_calibration_is_deterministic_and_finite_for_few_perfect_rows():
-    log_image = torch.tensor([[0.9, 0.1], [0.1, 0.9]]).log()
-    scores = torch.tensor([[5.0, -5.0], [-5.0, 5.0]])
-    labels = torch.tensor([0, 1])
-    first = fit_calibration(log_image, scores, labels)
-    assert first == fit_calibration(log_image, scores, labels)
-    assert all(0 < value < 2000 for value in vars(first).values())
-
-
 def test_every_row_sums_to_one_also_without_a_place_and_unnormalised(prior, image):
     places = PLACES.clone()
     places[1] = math.nan
@@ -134,45 +90,65 @@ def test_a_bad_place_is_told_with_its_row_also_after_rows_without_a_place(prior,
         fuse(image, prior, places)
 
 
-@pytest.mark.parametrize("power", [0.3, 2.0, 3.0])
-def test_calibration_is_as_good_as_the_true_power_of_the_prior(power):
-    log_image, scores, _ = synthetic()
-    truth = Calibration(prior_power=power)
-    shares = fused_logits(log_image, scores, truth).softmax(dim=1)
-    labels = torch.multinomial(shares, 1, generator=torch.Generator().manual_seed(2)).squeeze(1)
-    found = fit_calibration(log_image, scores, labels)
-    reached = nll(log_image, scores, labels, found)
-    assert reached < nll(log_image, scores, labels, truth) + 1e-3
-    assert reached < nll(log_image, scores, labels, Calibration()) - 0.02
-    if power > 1:  # below, a softer prior does almost the same as a smaller power
-        assert found.prior_power == pytest.approx(power, rel=0.1)
+def test_a_mixture_is_taken_as_well(prior, image):
+    place = prior.class_probabilities(PLACES)
+    expected = 0.75 * image + 0.25 * place / place.sum(1, keepdim=True)
+    torch.testing.assert_close(fuse(image, prior, PLACES, Mixture(place_weight=0.25)), expected)
 
 
-def test_calibration_stays_near_one_where_few_rows_say_little():
-    # Without the pull towards one these rows would drive the parameters to their limits.
-    log_image = torch.tensor([[0.6, 0.4], [0.4, 0.6]]).log()
-    scores = torch.tensor([[0.5, -0.5], [-0.5, 0.5]])
-    found = fit_calibration(log_image, scores, torch.tensor([0, 1]))
-    assert all(0.2 < value < 5 for value in vars(found).values())
+@pytest.fixture
+def guarded():
+    """Trusts the place near the first two places."""
+    return GuardedFusion(
+        Calibration(1.5, 3.0, 0.7),
+        2.0,
+        Trust((1e6, 1e6), (1.0, 1e6)),
+        Evidence(0.2, 0.1),
+        Support(PLACES[:2]),
+    )
 
 
-def test_calibration_stays_finite_where_the_image_rules_a_class_out():
-    image = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.5, 0.5], [0.2, 0.3, 0.5]])
-    scores = torch.tensor([[1.0, -1.0, 0.0], [0.5, 1.0, -2.0], [0.0, 0.0, 1.0]])
-    found = fit_calibration(image.log(), scores, torch.tensor([0, 1, 2]))
-    assert all(math.isfinite(value) for value in vars(found).values())
+def test_a_guarded_fusion_backs_off_to_the_calibrated_image(prior, image, guarded):
+    places = PLACES.clone()
+    places[4] = math.nan
+    fused = fuse(image, prior, places, guarded)
+    assert fused.dtype == torch.float32
+    calibrated = (image.log() / 2).softmax(1)
+    torch.testing.assert_close(fused[[2, 3, 5]], calibrated[[2, 3, 5]])
+    torch.testing.assert_close(fused[4], image[4])  # as it came
+    torch.testing.assert_close(fused[:2], fuse(image, prior, PLACES, guarded.fusion)[:2])
+    assert not torch.allclose(fused[:2], calibrated[:2], atol=1e-3)
 
 
-def test_calibration_refuses_what_does_not_fit():
-    log_image, scores, labels = synthetic(count=8)
-    with pytest.raises(DataError, match=r"got \(8, 5\), \(1, 5\) and \(8,\)"):
-        fit_calibration(log_image, scores[:1], labels)
-    scores[3, 2] = math.nan
-    with pytest.raises(DataError, match="row 3 are not finite"):
-        fit_calibration(log_image, scores, labels)
+def test_a_prior_that_counts_is_taken_as_well(image, guarded):
+    knn = geocsp.create("prior", "knn").fit(PLACES, torch.arange(6) % 4, [*"abcd"])
+    place = knn.class_probabilities(PLACES)
+    expected = image * place / (image * place).sum(1, keepdim=True)
+    torch.testing.assert_close(fuse(image, knn, PLACES), expected)
+    assert fuse(image, knn, PLACES, guarded).shape == (6, 4)
 
 
-@pytest.mark.parametrize("wrong", [(0.0, 1.0, 1.0), (1.0, -1.0, 1.0), (1.0, 1.0, -0.1)])
-def test_a_calibration_that_makes_no_probability_is_refused(wrong):
-    with pytest.raises(ValueError, match="temperatures must be > 0 and the power >= 0"):
-        Calibration(*wrong)
+def test_a_fusion_that_asks_an_ensemble_is_refused(prior, image, guarded):
+    other = GuardedFusion(
+        guarded.fusion, 2.0, Trust((1.0,) * 3, (1.0,) * 3), guarded.evidence, guarded.support
+    )
+    with pytest.raises(DataError, match="goes by 3 signals, got 2"):
+        fuse(image, prior, PLACES, other)
+
+
+class Clock:
+    """A prior that knows the time alone."""
+
+    class_names = ("day", "night")
+
+    def class_scores(self, lonlat, time=None):
+        return torch.stack([time[:, 1], -time[:, 1]], dim=1)
+
+
+def test_the_prior_gets_the_times_of_rows_with_a_place():
+    time = torch.tensor([[0.0, 1.0], [0.0, 2.0], [0.0, 3.0]])
+    places = torch.tensor([[3.0, 4.0], [math.nan, 0.0], [5.0, 6.0]])
+    fused = fuse(torch.full((3, 2), 0.5), Clock(), places, time=time)
+    assert fused[:, 0].tolist() == pytest.approx(
+        [1 / (1 + math.exp(-1)), 0.5, 1 / (1 + math.exp(-3))]
+    )
