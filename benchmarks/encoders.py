@@ -4,7 +4,8 @@ For each encoder the scale and learning rate with the best Top-1 on fold 0 (Sup.
 land cover labels, one seed) are kept. Then, on folds that took no part in that choice:
 
 - *new regions*: folds 1 to 4 of 5 degree blocks, no training tile shares a pixel with a test tile;
-  supervised alone and after label-free pre-training of preset ``best``, one seed;
+  supervised alone, and with the linear head of preset ``best`` after its label-free pre-training,
+  one seed;
 - *filling gaps*: a random 20 % of all tiles is held out, neighbours stay, two seeds.
 
 python benchmarks/encoders.py    writes benchmarks/encoders.json
@@ -26,22 +27,22 @@ import torch
 from timing import machine
 
 import geocsp
-from geocsp.data.named.bluemarble import BlueMarble, bluemarble
-from geocsp.data.splits import Split
-from geocsp.demo.methods import FINETUNE
-from geocsp.demo.settings import TEST_FOLDS, VALIDATION_FOLD
-from geocsp.demo.work import TaskRows, task_rows
 from geocsp.evaluate import Shot
-from geocsp.images import EfficientNetLite0, extract
+from geocsp.evaluate.benchmark import Benchmark, Fold
+from geocsp.evaluate.bluemarble_rows import PAPER_ON_TILES
+from geocsp.evaluate.fewshot import top1
+from geocsp.evaluate.sources.bluemarble import TEST_FOLDS, BlueMarbleSource
 from geocsp.model import GeoModel
 from geocsp.presets import BEST, Component, Preset
-from geocsp.train.finetune import FinetuneSettings, finetune
 from geocsp.train.pretrain import pretrain
+from geocsp.train.priors import train_prior
 
 POINTS = 8_000
 TUNED_WITH = Shot(ratio=0.1)
 SHOTS = (Shot(per_class=3), Shot(ratio=0.1), Shot(ratio=1.0))
 TASKS = ("landcover", "climate")
+TUNING = "tuning"
+GAP_SEEDS = (0, 1)
 RATES = (2e-3, 5e-4, 1e-4)
 DEGREES = [{"frequencies": 16, "min_radius": radius} for radius in (20.0, 5.0, 1.0)]
 RADIANS = [{"frequencies": 16, "min_radius": radius} for radius in (0.35, 0.087, 0.0175)]
@@ -69,93 +70,95 @@ def scales(name: str) -> list[dict[str, Any]]:
 
 
 @cache
-def tiles() -> BlueMarble:
-    return bluemarble(POINTS)
+def benchmark() -> Benchmark:
+    """Tiles with the folds of the evaluation, fold 0 as a test fold, and random divisions."""
+    found = BlueMarbleSource(points=POINTS, tasks=TASKS).load()
+    first = found.folds[str(TEST_FOLDS[0])]
+    folds = {TUNING: Fold(first.train, first.test, first.validation)}
+    folds |= {gaps(seed): random_fold(len(found), seed) for seed in GAP_SEEDS}
+    return replace(found, folds={**found.folds, **folds})
 
 
-@cache
-def image_features() -> torch.Tensor:
-    return extract(EfficientNetLite0(pixels=64), tiles())
+def gaps(seed: int) -> str:
+    return f"gaps {seed}"
+
+
+def random_fold(rows: int, seed: int) -> Fold:
+    held = np.random.default_rng(seed).random(rows) < 0.2
+    return Fold(np.flatnonzero(~held), np.empty(0, dtype=np.int64), np.flatnonzero(held))
 
 
 def preset_of(name: str, settings: dict[str, Any], rate: float) -> Preset:
-    finetuning = replace(FINETUNE, learning_rate=rate)
-    return replace(BEST, location=Component(name, settings), objective=None, finetune=finetuning)
+    """Supervised training alone."""
+    finetuning = replace(PAPER_ON_TILES.finetune, learning_rate=rate)
+    return replace(
+        BEST,
+        location=Component(name, settings),
+        objective=None,
+        finetune=finetuning,
+        linear=None,
+    )
 
 
-def top1(
-    preset: Preset,
-    rows: TaskRows,
-    shot: Shot,
-    seed: int,
-    how: FinetuneSettings,
-    model: GeoModel | None = None,
+def accuracy(
+    preset: Preset, task: str, fold: str, shot: Shot, seed: int, model: GeoModel | None = None
 ) -> float:
-    places = torch.from_numpy(tiles().lonlat).float()
-    subset = rows.subset(shot, seed)
-    prior = preset.build_prior(tuple(map(str, range(rows.classes))), seed, model)
-    finetune(prior, places[subset], rows.labels[subset], how, seed=seed)
-    answer = prior.class_scores(places[rows.test]).argmax(dim=1)
-    return float((answer == rows.labels[rows.test]).double().mean())
+    """Top-1 of the location alone."""
+    places, labels = benchmark().places, benchmark().tasks[task]
+    division, codes = benchmark().folds[fold], torch.from_numpy(labels.codes)
+    subset = torch.from_numpy(benchmark().subset(task, fold, shot, seed))
+    shown = torch.full_like(codes, -1).index_copy(0, subset, codes[subset])
+    train = torch.from_numpy(division.train)
+    test = torch.from_numpy(division.labelled(division.test, labels))
+    prior = train_prior(
+        preset, labels.names, places[train], shown[train], seed=seed, pretrained=model
+    )
+    return top1(prior.class_scores(places[test]), codes[test])
 
 
-def random_split(seed: int) -> Split:
-    held = np.random.default_rng(seed).random(len(tiles())) < 0.2
-    none = np.empty(0, dtype=np.int64)
-    train, test = np.flatnonzero(~held), np.flatnonzero(held)
-    return Split(train, none, test, dropped_train=0, dropped_validation=0)
-
-
-def tuning_split() -> Split:
-    split = tiles().split(TEST_FOLDS[0], VALIDATION_FOLD)
-    return replace(split, validation=split.test, test=split.validation)
+def pretrained(preset: Preset, fold: str) -> GeoModel:
+    train = torch.from_numpy(benchmark().folds[fold].train)
+    features, places = benchmark().features[train], benchmark().places[train]
+    model = preset.build_model(features.shape[1], 0)
+    model.standardise_by(features)
+    pretrain(model, preset.build_objective(0), features, places, preset.pretrain, seed=0)
+    return model
 
 
 def records(name: str, preset: Preset) -> Iterator[dict[str, Any]]:
-    places = torch.from_numpy(tiles().lonlat).float()
+    pretraining = replace(BEST, location=preset.location)
     for fold in TEST_FOLDS:
-        split = tiles().split(fold, VALIDATION_FOLD)
-        train = torch.from_numpy(split.train)
-        pretraining = replace(BEST, location=preset.location)
-        model = pretraining.build_model(image_features().shape[1], 0)
-        model.standardise_by(image_features()[train])
         start = time.perf_counter()
-        objective = pretraining.build_objective(0)
-        features = image_features()[train]
-        pretrain(model, objective, features, places[train], pretraining.pretrain, seed=0)
+        model = pretrained(pretraining, str(fold))
         seconds = time.perf_counter() - start
         for task in TASKS:
-            rows = task_rows(tiles(), task, split)
             for shot in SHOTS:
                 key = {"task": task, "shot": shot.label, "fold": fold}
-                accuracy = top1(preset, rows, shot, 0, preset.finetune)
-                yield key | {"job": "new regions", "seed": 0, "top1": accuracy}
-                accuracy = top1(pretraining, rows, shot, 0, BEST.finetune, model)
+                found = accuracy(preset, task, str(fold), shot, 0)
+                yield key | {"job": "new regions", "seed": 0, "top1": found}
+                found = accuracy(pretraining, task, str(fold), shot, 0, model)
                 yield key | {
                     "job": "new regions, pre-trained",
                     "seed": 0,
-                    "top1": accuracy,
+                    "top1": found,
                     "seconds": seconds,
                 }
-    for seed in (0, 1):
-        split = random_split(seed)
+    for seed in GAP_SEEDS:
         for task in TASKS:
-            rows = task_rows(tiles(), task, split)
             for shot in SHOTS:
-                accuracy = top1(preset, rows, shot, seed, preset.finetune)
+                found = accuracy(preset, task, gaps(seed), shot, seed)
                 key = {"task": task, "shot": shot.label, "fold": None, "seed": seed}
-                yield key | {"job": "filling gaps", "top1": accuracy}
+                yield key | {"job": "filling gaps", "top1": found}
 
 
 def study(name: str) -> dict[str, Any]:
     torch.set_num_threads(1)
     start = time.perf_counter()
-    rows = task_rows(tiles(), TASKS[0], tuning_split())
     tried = []
     for settings in scales(name):
         for rate in RATES:
             preset = preset_of(name, settings, rate)
-            found = top1(preset, rows, TUNED_WITH, 0, preset.finetune)
+            found = accuracy(preset, TASKS[0], TUNING, TUNED_WITH, 0)
             tried.append({"settings": settings, "rate": rate, "top1": found})
     chosen = max(tried, key=lambda row: row["top1"])
     preset = preset_of(name, chosen["settings"], chosen["rate"])
@@ -176,7 +179,7 @@ def study(name: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    image_features()
+    benchmark()
     names = sys.argv[1:] or geocsp.available("location")
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(2, mp_context=context) as pool:

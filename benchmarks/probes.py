@@ -28,9 +28,8 @@ from torch import Tensor
 
 from geocsp.data.named.bluemarble import BlueMarble, bluemarble
 from geocsp.data.splitters import Splitter
-from geocsp.demo.methods import OURS, PAPER_MC, Method, methods
-from geocsp.demo.settings import DemoSettings
 from geocsp.evaluate import interval
+from geocsp.evaluate.bluemarble_rows import PAPER_ON_TILES
 from geocsp.evaluate.probes import (
     LABELS,
     RAW,
@@ -44,9 +43,11 @@ from geocsp.evaluate.probes import (
     target_at,
 )
 from geocsp.evaluate.probes.run import result_facts
+from geocsp.evaluate.rows import OURS, PAPER_MC
 from geocsp.files import write_atomically
 from geocsp.images import EfficientNetLite0, extract
 from geocsp.model import GeoModel
+from geocsp.presets import BEST, Preset, changed
 from geocsp.train.pretrain import pretrain
 
 EVERYWHERE, OUTSIDE = "all tiles", "outside"
@@ -56,27 +57,25 @@ def main() -> None:
     given = arguments()
     settings = ProbeSettings(points=given.points, labels=given.labels, seed=given.seed)
     tiles = bluemarble(given.images, given.seed)
-    encoder = EfficientNetLite0(pixels=64)
-    features = extract(encoder, tiles)
+    features = extract(EfficientNetLite0(pixels=64), tiles)
     rows = {
-        method.name: method
-        for method in methods(DemoSettings(epochs=given.epochs), encoder.dim)
-        if method.name in (PAPER_MC, OURS)
+        name: changed(preset, {"pretrain.epochs": given.epochs})
+        for name, preset in ((PAPER_MC, PAPER_ON_TILES), (OURS, BEST))
     }
-    untrained = rows[OURS].preset.build_location(given.seed).eval()
+    untrained = rows[OURS].build_location(given.seed).eval()
     encoders = [
         *(probed_encoder(name) for name in RAW),
         ProbedEncoder.of("grid (untrained)", untrained, trained=False),
         *(probed_encoder(name) for name in given.models),
     ]
     start = time.perf_counter()
-    for name, method in rows.items():
-        model = pretrained(method, tiles, features, np.arange(len(tiles)), given.seed)
+    for name, preset in rows.items():
+        model = pretrained(preset, tiles, features, np.arange(len(tiles)), given.seed)
         encoders.append(ProbedEncoder.of(f"{name} ({EVERYWHERE})", model))
     print(f"pre-trained on all tiles in {time.perf_counter() - start:.0f} s", flush=True)
     report = run_probes(encoders, settings, lambda now: print(now, flush=True))
-    for name, method in rows.items():
-        report["results"] += outside(method, f"{name} ({OUTSIDE})", tiles, features, settings)
+    for name, preset in rows.items():
+        report["results"] += outside(preset, f"{name} ({OUTSIDE})", tiles, features, settings)
     report["tiles"] = {"points": len(tiles), "fingerprint": tiles.fingerprint}
     report["epochs"], report["machine"] = given.epochs, machine()
     report["comparisons"] = list(comparisons(report["results"]))
@@ -100,10 +99,9 @@ def arguments() -> argparse.Namespace:
 
 
 def pretrained(
-    method: Method, tiles: BlueMarble, features: Tensor, rows: np.ndarray, seed: int
+    preset: Preset, tiles: BlueMarble, features: Tensor, rows: np.ndarray, seed: int
 ) -> GeoModel:
-    """A row's model after pre-training on some of the tiles."""
-    preset = method.preset
+    """A model after pre-training on some of the tiles."""
     images, places = features[torch.from_numpy(rows)], torch.from_numpy(tiles.lonlat[rows])
     model = preset.build_model(features.shape[1], seed)
     if preset.standardise:
@@ -114,7 +112,7 @@ def pretrained(
 
 
 def outside(
-    method: Method, name: str, tiles: BlueMarble, features: Tensor, settings: ProbeSettings
+    preset: Preset, name: str, tiles: BlueMarble, features: Tensor, settings: ProbeSettings
 ) -> Iterator[dict]:
     """Probes on block folds, each with a model that has seen no tile of the tested blocks."""
     lonlat = settings.places()
@@ -123,7 +121,7 @@ def outside(
     for fold in range(settings.count):
         rows = np.flatnonzero(~reaching(outer, tiles, fold))
         print(f"{name}: fold {fold}, {len(rows)} of {len(tiles)} tiles", flush=True)
-        model = pretrained(method, tiles, features, rows, settings.seed)
+        model = pretrained(preset, tiles, features, rows, settings.seed)
         embeddings.append(model.embed(torch.from_numpy(lonlat)).double().numpy())
     splits = list(outer.split(lonlat))
     for label in settings.labels:

@@ -10,26 +10,31 @@ import sys
 from pathlib import Path
 
 import encoder_tables
-from tabular import markdown_row, markdown_table, sections, shown
+from tabular import markdown_table, sections, shown
 
-from geocsp.demo.report import TITLES, labels_of, table_of
-from geocsp.demo.work import INDUCTIVE, TRANSDUCTIVE
+from geocsp.demo.report import TITLES, table_of
+from geocsp.evaluate.results import Measure, Regime
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "benchmarks"
 
 
 def main() -> None:
-    names = ("demo-full/results.json", "encoders.json", "location.json", "data.json", "train.json")
-    demo, study, speed, data, train = (json.loads((FOLDER / name).read_text()) for name in names)
+    names = ("study", "encoders", "location", "data", "train", "probes")
+    study, encoders, speed, data, train, probes = (
+        json.loads((FOLDER / f"{name}.json").read_text()) for name in names
+    )
     texts = {
-        (ROOT / "README.md", "tables"): readme(demo),
-        (FOLDER / "RESULTS.md", "tables"): report(demo),
+        (ROOT / "README.md", "tables"): readme(study["main"]),
+        (FOLDER / "RESULTS.md", "main"): main_tables(study["main"]),
+        (FOLDER / "RESULTS.md", "factors"): change_tables(study["factors"], "best"),
+        (FOLDER / "RESULTS.md", "scaling"): scaling_tables(study["scaling"], study["transductive"]),
+        (FOLDER / "RESULTS.md", "probes"): probe_tables(probes),
         (FOLDER / "RESULTS.md", "location speed"): encoder_tables.speed(speed),
         (FOLDER / "RESULTS.md", "data"): reading(data),
         (FOLDER / "RESULTS.md", "training"): training(train),
         (ROOT / "docs" / "encoders.md", "encodings"): encoder_tables.encodings(),
-        (ROOT / "docs" / "encoders.md", "study"): encoder_tables.study(study),
+        (ROOT / "docs" / "encoders.md", "study"): encoder_tables.study(encoders),
     }
     stale = []
     for (path, name), text in texts.items():
@@ -45,23 +50,90 @@ def main() -> None:
         sys.exit(f"{', '.join(stale)}: out of step, run python benchmarks/tables.py")
 
 
-def readme(results: dict) -> str:
-    parts = [
-        accuracy_table(results, "landcover", INDUCTIVE, measure)
-        for measure in ("location", "fused")
-    ]
+def readme(facts: dict) -> str:
+    return "\n".join(
+        accuracy_table(facts, task, measure)
+        for task in ("landcover", "climate")
+        for measure in (Measure.LOCATION, Measure.FUSED)
+    )
+
+
+def main_tables(facts: dict) -> str:
+    tasks = facts["data"]["tasks"]
+    parts = [accuracy_table(facts, task, measure) for task in tasks for measure in TITLES]
+    for task in tasks:
+        parts += [difference_table(facts, task, measure) for measure in TITLES]
+        parts.append(over_image_table(facts, task))
+    parts.append(cost_table(facts))
     return "\n".join(parts)
 
 
-def report(results: dict) -> str:
-    tasks = results["settings"]["tasks"]
-    parts = [
-        accuracy_table(results, task, regime, measure)
-        for task in tasks
-        for regime in (INDUCTIVE, TRANSDUCTIVE)
-        for measure in TITLES
-    ]
-    parts += [difference_table(results, task) for task in tasks]
+def change_tables(facts: dict, reference: str) -> str:
+    """Top-1 of every row, and its paired difference from the reference."""
+    return "\n".join(change_table(facts, task, reference) for task in facts["data"]["tasks"])
+
+
+def change_table(facts: dict, task: str, reference: str) -> str:
+    shots = facts["data"]["shots"]
+    measures = (Measure.IMAGE, Measure.LOCATION, Measure.FUSED)
+    headings = [f"{task}, Top-1, %"]
+    headings += [f"{measure}, {shot}" for measure in measures for shot in shots]
+    differences = {
+        (c["first"], c["measure"], c["shot"]): c
+        for c in facts["comparisons"]
+        if c["task"] == task and c["second"] == reference and c["first"] != reference
+    }
+    cells = {(c["row"], c["shot"]): c for c in facts["table"] if c["task"] == task}
+    rows = []
+    for name, row in facts["rows"].items():
+        line = []
+        for measure in measures:
+            for shot in shots:
+                found = cells[name, shot].get(measure)
+                text = "" if found is None else f"{100 * found['top1']['mean']:.1f}"
+                change = differences.get((name, measure, shot))
+                line.append(text if change is None or not text else f"{text} ({signed(change)})")
+        rows.append([row["label"], *line])
+    return markdown_table(headings, rows)
+
+
+def scaling_tables(scaling: dict, whole: dict) -> str:
+    """Top-1 by the number of images that pre-training has seen."""
+    measures, parts = (Measure.IMAGE, Measure.LOCATION, Measure.FUSED), []
+    shots = whole["data"]["shots"]
+    for task in whole["data"]["tasks"]:
+        headings = [f"{task}, Top-1, %"]
+        headings += [f"{measure}, {shot}" for measure in measures for shot in shots]
+        rows = []
+        for facts in (scaling, whole):
+            keys = dict.fromkeys((c["row"], c["regime"]) for c in facts["table"])
+            for name, regime in keys:
+                cells = {
+                    c["shot"]: c
+                    for c in facts["table"]
+                    if (c["task"], c["row"], c["regime"]) == (task, name, regime)
+                }
+                found = [interval(cells[s][m]["top1"]) for m in measures for s in shots]
+                rows.append([f"{facts['rows'][name]['label']}, {regime}", *found])
+        parts.append(markdown_table(headings, rows))
+    return "\n".join(parts)
+
+
+def probe_tables(report: dict) -> str:
+    """Scores of frozen embeddings: accuracy of classes, R2 of numbers."""
+    parts = []
+    labels = list(dict.fromkeys(row["label"] for row in report["results"]))
+    for folds in report["settings"]["folds"]:
+        for head in report["settings"]["heads"]:
+            found: dict[str, dict[str, str]] = {}
+            for row in report["results"]:
+                if (row["folds"], row["head"]) == (folds, head):
+                    mean = row["scores"][row["metric"]]["mean"]
+                    found.setdefault(row["encoder"], {})[row["label"]] = f"{mean:.3f}"
+            rows = [
+                [name, *(cells.get(label, "") for label in labels)] for name, cells in found.items()
+            ]
+            parts.append(markdown_table([f"{folds} folds, {head}", *labels], rows))
     return "\n".join(parts)
 
 
@@ -94,17 +166,13 @@ def training(results: dict) -> str:
     return "\n".join(parts)
 
 
-def accuracy_table(results: dict, task: str, regime: str, measure: str) -> str:
-    shots = list(dict.fromkeys(row["shot"] for row in results["table"] if row["task"] == task))
-    lines = [
-        f"**{task}, {TITLES[measure]}, {regime}**",
-        "",
-        markdown_row("Top-1, %", shots),
-        markdown_row("---", ["---:"] * len(shots)),
+def accuracy_table(facts: dict, task: str, measure: Measure) -> str:
+    headings = [f"{task}, {TITLES[measure]}, Top-1, %", *facts["data"]["shots"]]
+    rows = [
+        [label, *("" if cell is None else accuracy(cell) for cell in cells)]
+        for label, cells in table_of(facts, task, Regime.INDUCTIVE, measure)
     ]
-    for label, cells in table_of(results, task, regime, measure):
-        lines.append(markdown_row(label, [accuracy(cell) for cell in cells]))
-    return "\n".join(lines) + "\n"
+    return markdown_table(headings, rows)
 
 
 def accuracy(cell: dict) -> str:
@@ -113,31 +181,85 @@ def accuracy(cell: dict) -> str:
     return f"{text} ({100 * gain:+.0f}%)" if gain else text
 
 
-def difference_table(results: dict, task: str) -> str:
-    labels = labels_of(results)
-    shots = list(dict.fromkeys(row["shot"] for row in results["comparisons"]))
-    rows: dict[tuple[str, str], dict[str, str]] = {}
-    for row in results["comparisons"]:
-        if row["task"] != task:
-            continue
-        first, second = (named(row[side], labels) for side in ("first", "second"))
-        difference, half = row["difference"]["mean"], row["difference"]["half_width"]
-        text = f"{100 * difference:+.1f} ±{100 * half:.1f}, {row['folds_won']}/{row['folds']}"
-        rows.setdefault((first, second), {})[row["shot"]] = text
-    lines = [
-        f"**{task}, paired differences in points, inductive (95 % interval, folds won)**",
-        "",
-        markdown_row("difference", shots),
-        markdown_row("---", ["---:"] * len(shots)),
+def interval(metric: dict) -> str:
+    return f"{100 * metric['mean']:.1f} ±{50 * (metric['high'] - metric['low']):.1f}"
+
+
+def signed(comparison: dict) -> str:
+    star = "\\*" if comparison["significant"] else ""
+    return f"{100 * comparison['difference']:+.1f}{star}"
+
+
+def difference_table(facts: dict, task: str, measure: Measure) -> str:
+    pairs = (("csp-mc-bld", "sup-grid"), ("best", "sup-grid"), ("best", "csp-mc-bld"))
+    found = {
+        (c["first"], c["second"], c["shot"]): c
+        for c in facts["comparisons"]
+        if c["task"] == task and c["measure"] == measure and c["regime"] == Regime.INDUCTIVE
+    }
+    return _differences(
+        facts,
+        f"{task}, {TITLES[measure]}, points",
+        [
+            (
+                f"{facts['rows'][one]['label']} − {facts['rows'][other]['label']}",
+                lambda shot, one=one, other=other: found[one, other, shot],
+            )
+            for one, other in pairs
+        ],
+    )
+
+
+def over_image_table(facts: dict, task: str) -> str:
+    found = {
+        (c["first"], c["measure"], c["shot"]): c
+        for c in facts["comparisons"]
+        if c["task"] == task and c["first"] == c["second"]
+    }
+    measures = (Measure.PRODUCT, Measure.FUSED, Measure.GUARDED)
+    return _differences(
+        facts,
+        f"{task}, over the row's own image alone, points",
+        [
+            (
+                f"{row['label']}, {TITLES[measure]}",
+                lambda shot, name=name, measure=measure: found[name, measure, shot],
+            )
+            for name, row in facts["rows"].items()
+            for measure in measures
+            if any(key[:2] == (name, measure) for key in found)
+        ],
+    )
+
+
+def _differences(facts: dict, title: str, rows: list) -> str:
+    shots = facts["data"]["shots"]
+    return markdown_table(
+        [title, *shots],
+        [[label, *(difference(of(shot)) for shot in shots)] for label, of in rows],
+    )
+
+
+def difference(comparison: dict) -> str:
+    half = 50 * (comparison["high"] - comparison["low"])
+    return f"{signed(comparison)} ±{half:.1f}, {comparison['folds_won']}/{comparison['folds']}"
+
+
+def cost_table(facts: dict) -> str:
+    cells: dict[str, list] = {}
+    for cell in facts["table"]:
+        cells.setdefault(cell["row"], []).append(cell)
+    rows = [
+        [
+            row["label"],
+            shown(int(max(c["parameters"] for c in cells[name]))),
+            f"{cells[name][0]['pretrain_seconds']:.0f}",
+            f"{sum(c['seconds'] for c in cells[name]) / len(cells[name]):.2f}",
+        ]
+        for name, row in facts["rows"].items()
     ]
-    for (first, second), cells in rows.items():
-        lines.append(markdown_row(f"{first} − {second}", [cells[shot] for shot in shots]))
-    return "\n".join(lines) + "\n"
-
-
-def named(side: str, labels: dict[str, str]) -> str:
-    method, measure = side.rsplit(" ", 1)
-    return f"{labels[method]} {TITLES.get(measure, 'image alone')}"
+    headings = ["row", "numbers kept", "pre-training, s", "head, prior and fusion, s"]
+    return markdown_table(headings, rows)
 
 
 if __name__ == "__main__":

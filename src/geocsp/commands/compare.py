@@ -93,12 +93,17 @@ def _value(value: Any) -> str:
 
 
 def _differences(differences: Sequence[Difference]) -> Table:
-    heads = ("task", "labels", "row", "measure", "A", "B", "B - A", "95 % interval", "p", "")
-    table = _table("Top-1, %", *heads)
+    table = _table("Top-1, %", "row", "A", "B", "B - A", "95 % interval", "p", "")
+    before: tuple[str, str, str] | None = None
     for one in differences:
+        group = (one.task, one.shot, str(one.measure))
+        if group != before:
+            table.add_section()
+            table.add_row(Text(plain(", ".join(group)), style="bold"))
+            before = group
         row = f"{one.row} ({one.regime})" if one.regime is Regime.TRANSDUCTIVE else one.row
         table.add_row(
-            *map(Text, (plain(one.task), plain(one.shot), plain(row), one.measure)),
+            Text(f" {plain(row)}"),
             f"{100 * one.before:.1f}",
             f"{100 * one.after:.1f}",
             f"{_signed(one.difference)}",

@@ -159,7 +159,7 @@ def _risk_picture(found: dict[Measure, Behaviour], settings: str) -> Picture:
     axes.set_xlabel("answers given, the most confident first, %")
     axes.set_ylabel("wrong answers among them, %")
     axes.set_title("Risk and coverage")
-    figure.legend(loc="outside lower center", ncols=2)
+    figure.legend(loc="outside lower center")
     areas = ", ".join(
         f"{MEASURE_TITLES[measure]} {100 * behaviour.risk.area:.1f} %"
         for measure, behaviour in found.items()
@@ -198,9 +198,7 @@ def _slice_picture(kind: str, found: dict[Measure, Behaviour], settings: str) ->
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlabel("Top-1, %")
     axes.set_title(f"By {kind}")
-    axes.legend(
-        loc="upper center", bbox_to_anchor=(0.3, -0.55 / (0.34 * len(names) + 0.6)), ncols=2
-    )
+    figure.legend(loc="outside lower center")
     rest = len(counts) - len(names)
     return Picture(
         data_uri(figure),

@@ -181,14 +181,27 @@ def write_tables(results: Results, folder: Path) -> tuple[Path, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     view = View(results)
     tables = list(tables_of(view))
+    about = about_run(results)
     base = NONE if view.baseline is None else view.rows[view.baseline]
     return (
         write_atomically(
-            folder / MARKDOWN_FILE, _markdown(tables, base).encode("utf-8", "backslashreplace")
+            folder / MARKDOWN_FILE,
+            _markdown(tables, base, about).encode("utf-8", "backslashreplace"),
         ),
         write_atomically(
-            folder / LATEX_FILE, _latex(tables, base).encode("utf-8", "backslashreplace")
+            folder / LATEX_FILE, _latex(tables, base, about).encode("utf-8", "backslashreplace")
         ),
+    )
+
+
+def about_run(results: Results) -> str:
+    """What the numbers are of, in a sentence or two."""
+    data, versions = results.facts["data"], results.facts.get("versions", {})
+    seeds = len({run.seed for run in results.runs})
+    return (
+        f"Data set {data['name']} ({data['fingerprint'][:12]}), {data['points']:,} images, "
+        f"{len(data['folds'])} fold(s), {seeds} seed(s), geocsp {versions.get('geocsp', '')}. "
+        "Besides the labels of each column, those of the validation images calibrate the products."
     )
 
 
@@ -213,8 +226,11 @@ def _heading(shot: str, labels: float) -> str:
     return f"{shot} ({labels:,.0f} labels)"
 
 
-def _markdown(tables: list[ResultTable], base: str) -> str:
-    blocks = [f"{LEGEND}: {MARKS_LEGEND}. Baseline row: {_escape_markdown(base)}."]
+def _markdown(tables: list[ResultTable], base: str, about: str) -> str:
+    blocks = [
+        _escape_markdown(about),
+        f"{LEGEND}: {MARKS_LEGEND}. Baseline row: {_escape_markdown(base)}.",
+    ]
     for table in tables:
         columns = [_heading(*pair) for pair in zip(table.shots, table.labels, strict=True)]
         rows = [["Top-1, %", *columns], ["---", *("---:" for _ in columns)]]
@@ -259,8 +275,8 @@ _LATEX_SPECIALS = {
 }
 
 
-def _latex(tables: list[ResultTable], base: str) -> str:
-    lines = ["% needs \\usepackage{booktabs}"]
+def _latex(tables: list[ResultTable], base: str, about: str) -> str:
+    lines = ["% needs \\usepackage{booktabs}", f"% {' '.join(about.split())}"]
     for table in tables:
         heads = [_heading(*pair) for pair in zip(table.shots, table.labels, strict=True)]
         caption = f"{escape_latex(table.title)}. {escape_latex(LEGEND)}: {_LATEX_LEGEND}. "
