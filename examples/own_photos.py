@@ -34,26 +34,27 @@ def stand_in(folder: Path, count: int = 3000) -> Path:
 
 
 folder = Path(sys.argv[1]) if len(sys.argv) > 1 else stand_in(Path(tempfile.mkdtemp()))
-table = split_table(geocsp.read(folder), Buffered(SpatialBlocks(), km=150), validation=None)
+table = split_table(geocsp.read(folder), Buffered(SpatialBlocks(), km=150))
 features = geocsp.compute_features(EfficientNetLite0(pixels=64), table)
 image, lonlat = features.read(), torch.from_numpy(features.table.lonlat).float()
-labels = torch.from_numpy(features.table.labels)
-names, split = features.table.class_names, features.table.split
-train, test = (torch.from_numpy(split.codes == split.names.index(s)) for s in ("train", "test"))
-
+labels, names = torch.from_numpy(features.table.labels), features.table.class_names
+codes, parts = torch.from_numpy(features.table.split.codes), features.table.split.names
+rows = {part: (codes == code).nonzero()[:, 0] for code, part in enumerate(parts)}
+train, held, test = rows["train"], rows["validation"], rows["test"]
 model = BEST.build_model(image.shape[1], seed=0)  # no labels so far
 model.standardise_by(image[train])
-objective = BEST.build_objective(seed=0)
-geocsp.pretrain(model, objective, image[train], lonlat[train], BEST.pretrain, seed=0)
+geocsp.pretrain(model, BEST.build_objective(0), image[train], lonlat[train], BEST.pretrain, seed=0)
 
-few = train.nonzero()[:, 0][Shot(ratio=0.1).rows(labels[train].numpy(), seed=0)]
-prior = BEST.build_prior(names, seed=0, pretrained=model)
-geocsp.finetune(prior, lonlat[few], labels[few], BEST.finetune, seed=0)
+few = train[Shot(ratio=0.1).rows(labels[train].numpy(), seed=0)]
+shown = torch.full_like(labels, -1).index_copy(0, few, labels[few])  # -1 = no label
 shaped = model.embed_images(image)
 head = geocsp.train_image_head(shaped[few], labels[few], len(names), penalty=100.0)
-
-alone = head.logits(shaped[test]).softmax(dim=1)
-fused = geocsp.fuse(alone, prior, lonlat[test])
-for name, answer in (("image", alone), ("image and place", fused)):
+said = head.logits(shaped).log_softmax(dim=1)
+teacher = geocsp.ImageTeacher(said[train], said[held], lonlat[held], labels[held])
+prior = geocsp.train_prior(
+    BEST, names, lonlat[train], shown[train], seed=0, pretrained=model, teacher=teacher
+)
+fused = geocsp.fuse(said[test].exp(), prior, lonlat[test])
+for name, answer in (("image", said[test]), ("image and place", fused)):
     accuracy = (answer.argmax(dim=1) == labels[test]).double().mean()
-    print(f"{name}: {accuracy:.1%} of {int(test.sum())} test images with {len(few)} labels")
+    print(f"{name}: {accuracy:.1%} of {len(test)} test images with {len(few)} labels")

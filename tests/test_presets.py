@@ -23,6 +23,7 @@ from geocsp.presets import (
     read_preset,
     value_at,
 )
+from geocsp.train.linear import LinearSettings, SelfTraining
 from geocsp.train.validation import Metric
 
 PLACES = sample_sphere(5, torch.Generator().manual_seed(0))
@@ -140,9 +141,44 @@ def test_ours_leaves_out_random_places_and_dropout_views():
     objective = BEST.build_objective(0)
     assert objective.weights == {"B": 1.0, "L": 0.0, "D": 0.0}
     assert objective.places(PLACES, torch.Generator()) == {}
-    assert 0 < BEST.finetune.location_rate < 1
     assert BEST.standardise
     assert BEST.aligned_image
+
+
+def test_ours_puts_a_linear_head_on_the_frozen_encoder_and_the_papers_fine_tune():
+    assert BEST.linear == LinearSettings(30.0, SelfTraining(100.0, 0.25))
+    assert [name for name, preset in PRESETS.items() if preset.linear] == ["best"]
+
+
+@pytest.mark.parametrize("teaching", [None, SelfTraining(), SelfTraining(7.5, 0.0)])
+def test_a_linear_head_comes_back_from_yaml_with_and_without_self_training(teaching, tmp_path):
+    preset = replace(BEST, linear=LinearSettings(2.0, teaching))
+    (tmp_path / "own.yaml").write_text(write_config(preset))
+    assert read_preset(tmp_path / "own.yaml") == preset
+    preset.check()
+
+
+def test_a_linear_head_needs_no_more_than_its_name_in_a_file(tmp_path):
+    path = tmp_path / "own.yaml"
+    for block, expected in (
+        ("{}", LinearSettings()),
+        ("{penalty: 3, self_training: null}", LinearSettings(3.0)),
+        ("{self_training: {penalty: 1e1}}", LinearSettings(30.0, SelfTraining(10.0))),
+        ("null", None),
+    ):
+        path.write_text(f"location: {{name: wrap}}\nlinear: {block}")
+        assert read_preset(path).linear == expected
+
+
+def test_settings_of_the_linear_head_are_changed_by_their_paths():
+    changes = {"linear.penalty": 3.0, "linear.self_training.labelled_share": 1.0}
+    preset = changed(BEST, changes)
+    assert preset.linear == LinearSettings(3.0, SelfTraining(100.0, 1.0))
+    assert changed(BEST, {"linear.self_training": None}).linear == LinearSettings(30.0)
+    assert changed(BEST, {"linear": None}) == replace(BEST, linear=None)
+    assert value_at(BEST, "linear.self_training.penalty") == 100.0
+    with pytest.raises(DataError, match="there is no setting 'linear.penalty'"):
+        changed(PAPER, {"linear.penalty": 3.0})
 
 
 def test_the_release_shows_at_most_100_images_of_a_class_and_the_others_show_all():
@@ -255,6 +291,12 @@ WRONG = [
     ("location: {name: wrap}\nhold_out: {share: 1}", r"hold_out: need a share held out in \[0, 1"),
     ("location: {name: wrap}\nhold_out: {share: 0.1, every: 0}", "hold_out: every and patience"),
     ("location: {name: wrap}\ntemperature: 0", "temperature must be positive"),
+    ("location: {name: wrap}\nlinear: {penalty: 0}", "linear: penalty must be positive, got 0"),
+    ("location: {name: wrap}\nlinear: {penalties: 1}", r"linear\.penalties: there is no such"),
+    (
+        "location: {name: wrap}\nlinear: {self_training: {labelled_share: -1}}",
+        r"linear\.self_training: need a penalty > 0 and a share >= 0, got 100\.0 and -1",
+    ),
     ("location: {name: wrap}\nper_class: 0", "per_class must be at least 1"),
     ("location: {name: wrap}\ntune: {temperature: {low: 1}}", r"tune\.temperature: low must be"),
     (

@@ -8,6 +8,7 @@ from geocsp.data.table import GeoTable
 from geocsp.images import ImageEncoder, extract
 from geocsp.images.features import Features, compute_features, open_features
 from geocsp.interop import import_checkpoint
+from geocsp.linear_prior import LinearPrior
 from geocsp.location import LocationEncoder
 from geocsp.model import GeoModel, GeoPrior
 from geocsp.objectives import Objective
@@ -15,7 +16,9 @@ from geocsp.predict import Calibration, fit_calibration, fuse
 from geocsp.registry import available, create
 from geocsp.times import times_of
 from geocsp.train.finetune import FinetuneSettings, ImageHead, finetune, train_image_head
+from geocsp.train.linear import LinearSettings, SelfTraining, fit_linear_prior, self_train
 from geocsp.train.pretrain import pretrain
+from geocsp.train.priors import ImageTeacher, train_prior
 from geocsp.train.settings import Precision, PretrainSettings
 
 __version__ = "0.1.0"
@@ -31,10 +34,14 @@ __all__ = [
     "GeoTable",
     "ImageEncoder",
     "ImageHead",
+    "ImageTeacher",
+    "LinearPrior",
+    "LinearSettings",
     "LocationEncoder",
     "Objective",
     "Precision",
     "PretrainSettings",
+    "SelfTraining",
     "available",
     "compute_features",
     "coords",
@@ -42,11 +49,14 @@ __all__ = [
     "extract",
     "finetune",
     "fit_calibration",
+    "fit_linear_prior",
     "fuse",
     "import_checkpoint",
     "open_features",
     "pretrain",
     "read",
+    "self_train",
     "times_of",
     "train_image_head",
+    "train_prior",
 ]

@@ -19,9 +19,10 @@ from rich.console import Console
 
 from geocsp.config import write_config
 from geocsp.demo.run import run_demo
-from geocsp.demo.settings import DemoSettings
+from geocsp.demo.settings import ROWS, DemoSettings
 from geocsp.errors import DataError
-from geocsp.evaluate import Shot
+from geocsp.evaluate import Results, Shot
+from geocsp.evaluate.rows import IMAGE_ALIGNED as ALIGNED
 
 pytestmark = pytest.mark.slow
 
@@ -35,15 +36,22 @@ SETTINGS = DemoSettings(
     transductive=True,
 )
 PICTURES = {"label-efficiency-landcover", "embedding", "classes-landcover", "fixed-landcover"}
-UNITS = 2 + 4 * 2  # two rows without pre-training, four with it, inductive and transductive
+UNITS = 3 + 5 * 2  # three rows without pre-training, five with it, inductive and transductive
+MEASURES = ("image", "location", "product", "fused", "guarded")
 
 
 def quiet():
     return Console(file=open(os.devnull, "w"))  # noqa: PTH123
 
 
+TIMES = {"times", "seconds", "pretrain_seconds"}
+
+
 def but_times(results):
-    return {key: value for key, value in results.items() if key != "times"}
+    """Results without how long anything took."""
+    if isinstance(results, dict):
+        return {key: but_times(value) for key, value in results.items() if key not in TIMES}
+    return [but_times(value) for value in results] if isinstance(results, list) else results
 
 
 def stored(folder):
@@ -72,42 +80,56 @@ def undisturbed(tmp_path_factory, cache):
 
 def test_the_results_are_what_the_run_returned(undisturbed):
     folder, returned = undisturbed
-    assert stored(folder) == json.loads(json.dumps(returned))
+    again = Results.read(folder)
+    assert again.runs == returned.runs
+    assert again.facts == json.loads(json.dumps(returned.facts))
 
 
 def test_the_results_hold_every_run_of_every_row(undisturbed):
     results = stored(undisturbed[0])
-    records = results["records"]
-    assert len(records) == UNITS * len(SETTINGS.shots)
-    keys = {(r["method"], r["regime"], r["fold"], r["seed"], r["shot"]) for r in records}
-    assert len(keys) == len(records)
-    assert {record["method"] for record in records} == set(results["methods"])
-    for measure in ("image", "location", "product", "fused"):
-        values = np.array([record[measure] for record in records])
-        assert ((values > 0) & (values < 1)).all()
-        assert len(np.unique(values)) > 1
+    runs = results["runs"]
+    assert len(runs) == UNITS * len(SETTINGS.shots)
+    keys = {(r["row"], r["regime"], r["fold"], r["seed"], r["shot"]) for r in runs}
+    assert len(keys) == len(runs)
+    assert {run["row"] for run in runs} == set(results["rows"]) == set(ROWS)
+    for measure in MEASURES:
+        values = [cell[measure]["top1"]["mean"] for cell in results["table"] if measure in cell]
+        assert all(0 < value < 1 for value in values)
+        assert len(set(values)) > 1
 
 
 def test_rows_on_raw_image_features_share_one_image_head(undisturbed):
-    records = stored(undisturbed[0])["records"]
+    table = stored(undisturbed[0])["table"]
     for shot in ("1 per class", "10 %"):
-        raw = {r["image"] for r in records if r["shot"] == shot and r["method"] != "best"}
+        cells = [cell for cell in table if cell["shot"] == shot]
+        raw = {c["image"]["nll"]["mean"] for c in cells if c["row"] not in ("best", ALIGNED)}
         assert len(raw) == 1
+        shaped = {c["image"]["nll"]["mean"] for c in cells if c["row"] in ("best", ALIGNED)}
+        assert len(shaped) == 2  # by inductive and by transductive pre-training
+        assert not raw & shaped
 
 
 def test_the_results_state_the_data_and_its_split(undisturbed, data):
     facts = stored(undisturbed[0])["data"]
     split = data.split(1)
-    assert facts["fingerprint"] == data.fingerprint
-    assert facts["splits"]["1"]["train"] == len(split.train)
-    assert facts["splits"]["1"]["test"] == len(split.test)
+    assert facts["fingerprint"].startswith(data.fingerprint)
+    assert facts["splits"]["1"] == {
+        "train": len(split.train),
+        "validation": len(split.validation),
+        "test": len(split.test),
+        "dropped": split.dropped_train + split.dropped_validation,
+    }
     assert facts["labelled"] == {"landcover": int((data.tasks["landcover"].labels >= 0).sum())}
 
 
-def test_the_run_folder_has_the_results_the_report_and_pictures_alone(undisturbed):
+def test_the_run_folder_has_the_results_the_reports_and_pictures_alone(undisturbed):
     folder = undisturbed[0]
     shown = {path.name for path in folder.iterdir() if path.is_file() and path.name != ".lock"}
-    assert shown == {"results.json", "report.html"} | {f"{name}.png" for name in PICTURES}
+    facts = {"results.json", "places.npz", "plan.json", "table.md", "table.tex"}
+    assert shown == facts | {"report.html"} | {f"{name}.png" for name in PICTURES}
+    folders = {path.name for path in folder.iterdir() if path.is_dir()}
+    assert folders == {"answers", "details", "priors", "subsets", "work"}
+    assert (folder / "details" / "report.html").is_file()
     assert [path for path in folder.rglob("*") if path.name.endswith(".tmp")] == []
 
 
@@ -138,8 +160,10 @@ def test_the_report_needs_no_other_file_and_no_network(undisturbed):
     page = (folder / "report.html").read_text(encoding="utf-8")
     links = Links(page)
     prefix = "data:image/png;base64,"
-    assert [target for target in links.targets if not target.startswith(prefix)] == []
-    embedded = [base64.b64decode(target.removeprefix(prefix)) for target in links.targets]
+    others = [target for target in links.targets if not target.startswith(prefix)]
+    assert others == ["details/report.html"]  # for more; the page is whole without
+    shown = [target for target in links.targets if target.startswith(prefix)]
+    embedded = [base64.b64decode(target.removeprefix(prefix)) for target in shown]
     pictures = [(folder / f"{name}.png").read_bytes() for name in PICTURES]
     assert sorted(embedded) == sorted(pictures)
     for content in embedded:
@@ -151,15 +175,34 @@ def test_the_report_needs_no_other_file_and_no_network(undisturbed):
 
 
 def test_the_report_shows_the_numbers_of_the_results(undisturbed):
-    folder, results = undisturbed
+    folder, _ = undisturbed
+    results = stored(folder)
     page = (folder / "report.html").read_text(encoding="utf-8")
-    for method in results["methods"].values():
-        assert f"<td>{method['label']}</td>" in page
-    for row in results["table"]:
-        cell = row.get("fused", row.get("image"))
-        assert f"<td>{100 * cell['mean']:.1f}" in page
+    for row in results["rows"].values():
+        assert f"<td>{row['label']}</td>" in page
+    for cell in results["table"]:
+        for measure in ("fused", "guarded") if "fused" in cell else ("image",):
+            assert f"<td>{100 * cell[measure]['top1']['mean']:.1f}" in page
+    dropped = results["data"]["splits"]["1"]["dropped"]
+    assert f"(fold 1: {dropped} of 2,000 tiles)" in page
     for credit in ("NASA", "MCD12C1", "Rubel"):
         assert credit in page
+
+
+def test_the_report_shows_every_paired_difference_of_ours(undisturbed):
+    folder, _ = undisturbed
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    shown = [
+        cell
+        for cell in stored(folder)["comparisons"]
+        if (cell["first"], cell["second"]) == ("best", "sup-grid")
+        and cell["regime"] == "inductive"
+        and cell["measure"] != "image"
+    ]
+    assert len(shown) == 4 * len(SETTINGS.shots)
+    for cell in shown:
+        interval = f"{100 * cell['low']:+.1f} to {100 * cell['high']:+.1f}"
+        assert f"<small>{interval}</small>" in page
 
 
 def test_a_run_in_the_same_folder_does_nothing_twice(undisturbed, cache):
@@ -169,8 +212,8 @@ def test_a_run_in_the_same_folder_does_nothing_twice(undisturbed, cache):
     again = run_demo(SETTINGS, folder, workers=1, cache=cache / "features", console=quiet())
     assert work_files(folder) == before
     assert work_files_of_cache(cache) == features
-    assert but_times(again) == but_times(first)
-    assert again["times"]["workers"] == 1
+    assert again.runs == first.runs
+    assert but_times(again.facts) == but_times(first.facts)
 
 
 def work_files_of_cache(cache):
@@ -232,7 +275,7 @@ class Command:
     def has_left(self, pattern):
         """Wait for a finished file in the work folder; False if the command ends before."""
         found = wait_until(
-            lambda: any((self.folder / "work").glob(f"*/{pattern}")) or self.process.poll(), 120
+            lambda: any((self.folder / "work").glob(pattern)) or self.process.poll(), 120
         )
         return found and self.process.poll() is None
 
@@ -263,7 +306,7 @@ def stopped(tmp_path_factory, cache, undisturbed):
         pytest.skip("looks at processes under /proc")
     folder = tmp_path_factory.mktemp("stopped") / "demo"
     found = []
-    for pattern, number in (("image-*.npz", signal.SIGINT), ("records-*.json", signal.SIGKILL)):
+    for pattern, number in (("heads/*.npz", signal.SIGINT), ("records/*.json", signal.SIGKILL)):
         with Command(folder, cache, workers=2) as command:
             running = command.has_left(pattern)
             whole_group = number == signal.SIGINT  # a terminal sends Ctrl-C to all of them
@@ -301,7 +344,7 @@ def test_a_stopped_run_goes_on_without_redoing_finished_work(stopped):
     finished_units = {
         path: written
         for path, written in (interrupted.left | killed.left).items()
-        if path.suffix == ".npz" or path.name.startswith("records-")
+        if path.parent.name in ("heads", "records")
     }
     assert finished_units
     assert {path: finished[path] for path in finished_units} == finished_units
@@ -310,5 +353,5 @@ def test_a_stopped_run_goes_on_without_redoing_finished_work(stopped):
 def test_a_stopped_run_ends_with_the_results_of_an_undisturbed_one(stopped, undisturbed):
     folder, _, _, stdout = stopped
     assert but_times(stored(folder)) == but_times(stored(undisturbed[0]))
-    assert json.loads(stdout) == stored(folder)
+    assert json.loads(stdout) == {k: v for k, v in stored(folder).items() if k != "runs"}
     assert [path for path in folder.rglob("*") if path.name.endswith(".tmp")] == []

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from geocsp.errors import DataError
-from geocsp.evaluate import SHOTS, Shot, accuracy_of
+from geocsp.evaluate import SHOTS, Shot
 from geocsp.evaluate.fewshot import top1
 
 
@@ -31,21 +31,54 @@ def test_the_first_class_wins_a_tie():
     assert top1(scores, torch.tensor([0, 1, 1])) == pytest.approx(2 / 3)
 
 
-def test_accuracy_of_images_places_and_both():
-    labels = torch.tensor([0, 0, 1, 1])
-    image = torch.tensor([[0.6, 0.4], [0.4, 0.6], [0.4, 0.6], [0.1, 0.9]]).log()
-    place = torch.tensor([[9.0, -9.0], [9.0, -9.0], [9.0, -9.0], [-9.0, 9.0]])
-    found = accuracy_of((image, image), (place, place), (labels, labels))
-    assert found.image == 0.75
-    assert found.location == 0.75
-    assert found.product == 0.75
-    assert 0.75 <= found.fused <= 1.0
-    assert found.calibration.prior_power > 0
-
-
 @pytest.mark.parametrize(
     "wrong", [{}, {"ratio": 0.1, "per_class": 3}, {"ratio": 0.0}, {"ratio": 2.0}, {"per_class": 0}]
 )
 def test_senseless_amounts_are_refused_at_once(wrong):
     with pytest.raises(DataError):
         Shot(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "shot"),
+    [
+        ("3", Shot(per_class=3)),
+        (" 10 ", Shot(per_class=10)),
+        ("5%", Shot(ratio=0.05)),
+        ("7 %", Shot(ratio=0.07)),
+        (" 0.5% ", Shot(ratio=0.005)),
+        ("100%", Shot(ratio=1.0)),
+    ],
+)
+def test_amounts_are_read_from_texts(text, shot):
+    assert Shot.parse(text) == shot
+
+
+@pytest.mark.parametrize("shot", SHOTS)
+def test_a_share_is_read_from_its_own_label(shot):
+    if shot.ratio is not None:
+        assert Shot.parse(shot.label) == shot
+    else:
+        assert Shot.parse(shot.label.removesuffix(" per class")) == shot
+
+
+@pytest.mark.parametrize("text", ["", "%", "few", "1.5", "x%", "5%%", "3 per class"])
+def test_other_texts_are_no_amounts(text):
+    with pytest.raises(DataError, match="write 3 for labels per class or 5% for a share"):
+        Shot.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0", "at least 1 label"),
+        ("-3", "at least 1 label"),
+        ("0%", r"in \(0, 1\]"),
+        ("101%", r"in \(0, 1\]"),
+        ("nan%", r"in \(0, 1\]"),
+        ("inf%", r"in \(0, 1\]"),
+    ],
+)
+def test_amounts_out_of_range_say_so(text, message):
+    with pytest.raises(DataError, match=message):
+        Shot.parse(text)

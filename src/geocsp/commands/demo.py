@@ -22,7 +22,7 @@ def demo(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Run folder, made if needed.")
     ] = Path("runs/demo"),
-    quick: Annotated[bool, typer.Option("--quick", help="A look in under a minute.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A look in about a minute.")] = False,
     full: Annotated[
         bool, typer.Option("--full", help="All folds, five seeds, both tasks (about an hour).")
     ] = False,
@@ -43,8 +43,9 @@ def demo(
     """Show on real satellite imagery how much location helps when labels are few.
 
     Cuts tiles out of NASA's Blue Marble, pre-trains location encoders on them without labels,
-    fine-tunes with few, and compares with images alone and with supervised training alone. Writes
-    results.json, report.html and pictures. Run again after an interruption, it goes on.
+    trains with few, and compares with images alone and with supervised training alone. Writes
+    results.json, report.html, pictures and, in details/, the report of the whole evaluation. Run
+    again after an interruption, it goes on.
 
     **Examples**
 

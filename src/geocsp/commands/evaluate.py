@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +12,9 @@ from geocsp.commands.interrupts import resumable
 from geocsp.commands.sources import reads_a_source
 from geocsp.config import read_config, write_config
 from geocsp.data.options import ReadOptions
+from geocsp.errors import DataError
 from geocsp.evaluate.fewshot import Shot
+from geocsp.evaluate.results import RESULTS_FILE
 from geocsp.evaluate.rows import SIMCLR
 from geocsp.evaluate.settings import EvaluateSettings
 from geocsp.evaluate.sources.divisions import Division
@@ -123,7 +124,7 @@ def evaluate(
 
         geocsp evaluate photos/ --folds 5 --buffer 10 --shots 1,3,10 -o runs/photos
 
-        geocsp evaluate runs/features --row sup-sphere2vec-sphere-c --row knn --row best
+        geocsp evaluate runs/features --row sup-sphere2vec-spherec --row knn --row best
 
         geocsp evaluate inat2018:/data/inat2018 --shots 5%,10%,20%,100%
 
@@ -149,12 +150,17 @@ def evaluate(
     division = Division(folds, blocks, buffer)
     with resumable():
         if source == _BLUEMARBLE:
+            if division != Division():
+                raise DataError(
+                    "bluemarble comes with folds of its own; leave --folds, --blocks and --buffer "
+                    "out"
+                )
             views = 2 if SIMCLR in settings.rows else 0
             made = work.bluemarble_source(points, views)
         else:
             made = work.table_source(source, options, output, division, settings, encoder)
         results = work.run(made, preset, settings, output, workers)
     if as_json:
-        typer.echo(json.dumps(results.facts))
+        typer.echo((results.folder / RESULTS_FILE).read_text(encoding="utf-8"))
     else:
         work.show(results)

@@ -57,7 +57,8 @@ def table_source(
     """Features that are there, published features, or features computed into the run folder.
 
     Raises:
-        DataError: the source cannot be read, or nothing in it can be used.
+        DataError: the source cannot be read, nothing in it can be used, or it comes with a division
+            of its own and another one is asked for.
         MissingExtraError: reading it needs an extra that is not installed.
     """
     if is_features(source):
@@ -65,6 +66,11 @@ def table_source(
     prepare(output)
     table = read_source(source, options, output)
     if has_published(source, table):
+        if division != Division():
+            raise DataError(
+                f"{source} comes with features and splits of its own; leave --folds, --blocks and "
+                "--buffer out"
+            )
         dataset, _, root = source.partition(":")
         return PublishedSource(dataset, Path(root).expanduser(), settings.shots)
     if table.label is None:
@@ -91,9 +97,9 @@ def run(
     """
     from geocsp.evaluate.report import write_report, write_tables
 
-    benchmark = source.load()
     paper = _paper(source, preset)
-    rows = rows_named(settings.rows, paper, benchmark.features.shape[1])
+    rows_named(settings.rows, paper, 1)  # a wrong name is told before long work
+    rows = rows_named(settings.rows, paper, source.load().features.shape[1])
     results = evaluate(source, rows, settings, output, workers=workers)
     write_tables(results, output)
     write_report(results, output)

@@ -4,22 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from geocsp.demo.settings import DemoSettings
+from geocsp.demo.settings import ROWS, DemoSettings
 from geocsp.evaluate.bluemarble_rows import PAPER_ON_TILES
-from geocsp.evaluate.rows import (
-    IMAGE_ALIGNED,
-    IMAGE_ONLY,
-    OURS,
-    PAPER_MC,
-    SUPERVISED,
-    Row,
-    rows_named,
-)
+from geocsp.evaluate.rows import Row, rows_named
 from geocsp.images import EfficientNetLite0
 from geocsp.presets import BEST, Preset
-
-ROWS = (IMAGE_ONLY, IMAGE_ALIGNED, "sup-wrap", SUPERVISED, "mse", "csp-nce-bld", PAPER_MC, OURS)
-"""Short names of the rows."""
 
 
 def demo_rows(settings: DemoSettings) -> tuple[Row, ...]:

@@ -12,6 +12,7 @@ import jinja2
 from geocsp.data.named.bluemarble import ATTRIBUTIONS, BlueMarble
 from geocsp.demo.figures import write_figures
 from geocsp.evaluate.results import Measure, Regime, Results
+from geocsp.evaluate.rows import OURS, PAPER_MC, SUPERVISED
 from geocsp.files import write_atomically
 
 REPORT_FILE = "report.html"
@@ -22,6 +23,8 @@ TITLES = {
     Measure.GUARDED: "guarded product",
 }
 """What the measures are called for people."""
+COMPARED = ((OURS, SUPERVISED), (OURS, PAPER_MC), (PAPER_MC, SUPERVISED), (OURS, OURS))
+"""Pairs of rows whose differences are shown; a row against itself is against its image alone."""
 Cell = dict[str, Any]
 
 
@@ -50,7 +53,7 @@ def write_report(results: Results, data: BlueMarble, output: Path) -> Path:
         ],
         shots=facts["data"]["shots"],
         images=images,
-        comparisons=[c for c in facts["comparisons"] if c["regime"] != Regime.TRANSDUCTIVE],
+        differences={task: differences_of(facts, task) for task in facts["data"]["tasks"]},
         attributions=ATTRIBUTIONS,
         details=json.dumps(
             {k: facts[k] for k in ("settings", "versions", "data", "rows")}, indent=1
@@ -87,6 +90,25 @@ def _value(
     top1, base = metrics["top1"], cells.get((baseline, shot), {}).get(measure)
     gain = None if alone or base is None else top1["mean"] / base["top1"]["mean"] - 1
     return {"mean": top1["mean"], "half_width": top1["mean"] - top1["low"], "relative_gain": gain}
+
+
+def differences_of(facts: dict[str, Any], task: str) -> list[tuple[str, list[Cell]]]:
+    """Paired differences after inductive pre-training: a label, and one comparison per shot."""
+    found = {
+        (c["first"], c["second"], c["measure"], c["shot"]): c
+        for c in facts["comparisons"]
+        if c["task"] == task and c["regime"] == Regime.INDUCTIVE
+    }
+    labels = {name: row["label"] for name, row in facts["rows"].items()}
+    lines = []
+    for first, second in COMPARED:
+        against = "its image alone" if first == second else labels[second]
+        for measure, title in TITLES.items():
+            keys = [(first, second, measure, shot) for shot in facts["data"]["shots"]]
+            if all(key in found for key in keys):
+                cells = [found[key] for key in keys]
+                lines.append((f"{labels[first]} − {against}, {title}", cells))
+    return lines
 
 
 def text_rows(facts: dict[str, Any], task: str, regime: str, shot: str) -> list[list[str]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from geocsp.data.cache import cache_folder
-from geocsp.demo.methods import ROWS, demo_rows
+from geocsp.demo.methods import demo_rows
 from geocsp.demo.settings import DemoSettings
 from geocsp.errors import MissingExtraError
 from geocsp.evaluate.results import Results
@@ -42,16 +42,18 @@ def run_demo(
         DataError: settings that cannot work, or another run is working in ``output``.
     """
     try:
-        from geocsp.evaluate import report
-    except MissingExtraError as error:
-        raise MissingExtraError("matplotlib or jinja2", "demo") from error
+        import jinja2  # noqa: F401
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(error.name or "matplotlib", "demo") from error
     from geocsp.demo.report import write_report
+    from geocsp.evaluate import report
 
     source = settings.source(cache or cache_folder() / "features")
     results = evaluate(
         source,
         demo_rows(settings),
-        settings.evaluation(ROWS),
+        settings.evaluation(),
         output,
         workers=workers,
         console=console,

@@ -7,8 +7,12 @@ from pathlib import Path
 
 from geocsp.errors import DataError
 from geocsp.evaluate.fewshot import SHOTS, Shot
+from geocsp.evaluate.rows import IMAGE_ALIGNED, IMAGE_ONLY, OURS, PAPER_MC, SUPERVISED
 from geocsp.evaluate.settings import EvaluateSettings
 from geocsp.evaluate.sources.bluemarble import TEST_FOLDS, BlueMarbleSource
+
+ROWS = (IMAGE_ONLY, IMAGE_ALIGNED, "sup-wrap", SUPERVISED, "mse", "csp-nce-bld", PAPER_MC, OURS)
+"""Short names of the rows of the demo's table."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class DemoSettings:
                 f"epochs and pixels must be at least 1, got {self.epochs} and {self.pixels}"
             )
         self.source(None)
-        self.evaluation(())
+        self.evaluation()
 
     def source(self, cache: Path | None) -> BlueMarbleSource:
         """The data.
@@ -53,14 +57,14 @@ class DemoSettings:
         """
         return BlueMarbleSource(self.points, self.pixels, self.tasks, self.test_folds, cache=cache)
 
-    def evaluation(self, rows: tuple[str, ...]) -> EvaluateSettings:
+    def evaluation(self) -> EvaluateSettings:
         """How much to evaluate.
 
         Raises:
             DataError: no shots, a shot twice, or seeds out of range.
         """
         return EvaluateSettings(
-            rows=rows,
+            rows=ROWS,
             shots=self.shots,
             seeds=self.seeds,
             seed=self.seed,
@@ -69,7 +73,7 @@ class DemoSettings:
 
     @classmethod
     def quick(cls) -> DemoSettings:
-        """A look in under a minute: one fold, one seed, few tiles."""
+        """A look in about a minute: one fold, one seed, few tiles."""
         return cls(
             points=4_000,
             test_folds=(1,),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 from torch import Tensor
 
 from geocsp.data.splitters.base import Integers
@@ -22,13 +23,14 @@ REGION_DEGREES = 30.0
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """Rows of one division into training, validation and test rows.
+    """Rows of one division into training, validation and test rows, none of them in two.
 
     Attributes:
-        train: training rows.
-        validation: rows to calibrate on.
-        test: rows to report on.
-        dropped: how many rows are in none of them, because they are too near to others.
+        train: training rows, ascending.
+        validation: rows to calibrate on, ascending.
+        test: rows to report on, ascending.
+        dropped: how many rows are in none of them, because they are too near to others or have no
+            place.
     """
 
     train: Integers
@@ -46,11 +48,11 @@ class Published:
     """What was published with a data set, by amount of labels.
 
     Attributes:
-        probabilities: P(y | I) of all rows ``(N, Q)``, zeros for rows without.
+        probabilities: P(y | I) of all rows ``(N, Q)``, nothing in rows without.
         subset: labelled rows.
     """
 
-    probabilities: NDArray[np.float32] | None = None
+    probabilities: sparse.csr_array | None = None
     subset: Integers | None = None
 
 

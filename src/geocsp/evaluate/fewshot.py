@@ -39,16 +39,17 @@ class Shot:
         """Read "5%" as a share of every class and "3" as labels per class.
 
         Raises:
-            DataError: neither.
+            DataError: neither, or out of range.
         """
+        number = text.strip().removesuffix("%")
+        shares = number != text.strip()
         try:
-            if text.strip().endswith("%"):
-                return cls(ratio=float(text.strip().removesuffix("%")) / 100)
-            return cls(per_class=int(text))
+            amount = float(number) / 100 if shares else int(number)
         except ValueError:
             raise DataError(
                 f"{text!r} is no amount of labels; write 3 for labels per class or 5% for a share"
             ) from None
+        return cls(ratio=amount) if shares else cls(per_class=int(amount))
 
     def rows(self, labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
         """Rows of the labelled subset of a training set with these labels."""

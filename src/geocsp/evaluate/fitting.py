@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from geocsp.presets import Preset
 from geocsp.priors import default_grid, fit_prior
 from geocsp.train.finetune import finetune
 from geocsp.train.linear import fit_linear_prior, self_train
+
+_UNLIKELY = math.log(1e-12)
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,17 +187,22 @@ def fuse_all(
 ) -> Fused:
     """Fuse in every way; a row without a place keeps the image's answer, as published.
 
+    A class that the image rules out stays so in the plain product, as published, and is next to
+    impossible where something is fitted.
+
     Args:
-        image: log P(y | I) of validation and test rows, ``(V, Q)`` and ``(T, Q)``.
+        image: log P(y | I) of validation and test rows, ``(V, Q)`` and ``(T, Q)``; minus infinity
+            where a class is ruled out.
         scores: presence scores before the sigmoid, of the same shapes.
         lonlat: places, ``(V, 2)`` and ``(T, 2)`` degrees.
         labels: ``(V,)`` classes of the validation rows.
         support: where the prior was trained.
     """
     known, placed = (places.isfinite().all(dim=1) for places in lonlat)
-    calibration = fit_calibration(image[0][known], scores[0][known], labels[known])
+    held, tested = (_possible(logs) for logs in image)
+    calibration = fit_calibration(held[known], scores[0][known], labels[known])
     guarded = fit_guarded_fusion(
-        image[0][known], scores[0][known], labels[known], lonlat[0][known], support
+        held[known], scores[0][known], labels[known], lonlat[0][known], support
     )
 
     def together(logits: Tensor) -> Tensor:
@@ -205,9 +213,16 @@ def fuse_all(
             Measure.IMAGE: image[1],
             Measure.LOCATION: torch.nn.functional.logsigmoid(scores[1]),
             Measure.PRODUCT: together(fused_logits(image[1], scores[1], Calibration())),
-            Measure.FUSED: together(fused_logits(image[1], scores[1], calibration)),
-            Measure.GUARDED: together(guarded.logits(image[1], scores[1], lonlat[1])),
+            Measure.FUSED: together(fused_logits(tested, scores[1], calibration)),
+            Measure.GUARDED: together(guarded.logits(tested, scores[1], lonlat[1])),
         },
         {Measure.FUSED: vars(calibration), Measure.GUARDED: guarded.to_dict()},
         placed,
     )
+
+
+def _possible(logs: Tensor) -> Tensor:
+    """Logarithms with those of zero as low as any other of the row, and as that of 1e-12."""
+    never = logs.isneginf()
+    least = logs.masked_fill(never, 0.0).amin(dim=1, keepdim=True).clamp_max(_UNLIKELY)
+    return torch.where(never, least, logs)

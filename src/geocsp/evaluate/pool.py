@@ -22,6 +22,7 @@ def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     Raises:
         RuntimeError: a worker died.
     """
+    others = multiprocessing.active_children()
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
     try:
@@ -35,16 +36,27 @@ def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         ) from None
     finally:
         for process in multiprocessing.active_children():
-            process.terminate()
+            if process not in others:
+                process.terminate()
         pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _start_all(pool: ProcessPoolExecutor, workers: int) -> None:
     """Start every worker deaf to Ctrl-C, on which this process alone decides."""
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # processes started now inherit it
-    try:
+    with _deaf():  # processes started now inherit it
         for _ in range(workers):
             pool.submit(os.getpid)
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Leave Ctrl-C unheard; other threads than the main one have no say in that."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
     finally:
         signal.signal(signal.SIGINT, handler)
 

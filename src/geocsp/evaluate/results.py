@@ -9,12 +9,14 @@ answers/*.npz     what every row of the table said about every test image
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,7 +158,7 @@ class Results:
 
     def test_rows(self, run: Run) -> NDArray[np.int64]:
         """Numbers of the rows of the data set that a run was tested on, ``(T,)``."""
-        return self._file(run)["rows"]
+        return self._file(run, "rows")["rows"]
 
     def subset(self, run: Run) -> NDArray[np.int64]:
         """Numbers of the rows of the data set that had a label, ``(n,)``."""
@@ -169,30 +171,36 @@ class Results:
 
     def km(self, run: Run) -> NDArray[np.float32]:
         """From each test row to the nearest labelled place, ``(T,)`` km; NaN without a place."""
-        return self._file(run)[f"{run.shot}/km"]
+        return self._file(run, f"{run.shot}/km")[f"{run.shot}/km"]
 
     def answers(self, run: Run, measure: Measure) -> Answers:
-        """What a run said about its test rows."""
-        stored, start = self._file(run), f"{run.shot}/{measure}/"
-        arrays: dict[str, Any] = {
-            k.removeprefix(start): v for k, v in stored.items() if k.startswith(start)
+        """What a run said about its test rows.
+
+        Raises:
+            DataError: the run has no such measure, or its file is missing or damaged.
+        """
+        if measure not in run.measures:
+            raise DataError(f"row {run.row} has no {measure}; it has {', '.join(run.measures)}")
+        start = f"{run.shot}/{measure}/"
+        stored: dict[str, Any] = {
+            name.removeprefix(start): array for name, array in self._file(run, start).items()
         }
-        return Answers(**arrays, classes=len(self.facts["data"]["tasks"][run.task]))
+        return Answers(**stored, classes=len(self.facts["data"]["tasks"][run.task]))
 
-    def _file(self, run: Run) -> dict[str, NDArray[Any]]:
-        return read_arrays(self.folder / ANSWERS_FOLDER / run.file)
+    def _file(self, run: Run, start: str) -> dict[str, NDArray[Any]]:
+        return read_arrays(self.folder / ANSWERS_FOLDER / run.file, start)
 
 
-def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Named arrays of a file.
+def read_arrays(path: Path, start: str = "") -> dict[str, NDArray[Any]]:
+    """Named arrays of a file, of those whose names start in this way.
 
     Raises:
         DataError: it is missing or damaged.
     """
     try:
         with np.load(path, allow_pickle=False) as stored:
-            return dict(stored)
-    except (OSError, ValueError, EOFError) as error:
+            return {name: stored[name] for name in stored.files if name.startswith(start)}
+    except (OSError, ValueError, TypeError, EOFError, zlib.error, BadZipFile) as error:
         raise DataError(f"{path} is missing or damaged ({error})") from error
 
 

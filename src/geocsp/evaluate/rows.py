@@ -9,9 +9,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from geocsp import registry
 from geocsp.errors import DataError
-from geocsp.presets import BEST, PRESETS, Component, Preset, read_preset
+from geocsp.presets import BEST, PRESETS, Component, Preset, Sizes, read_preset
 from geocsp.train.simclr import SimCLRSettings
 
 IMAGE_ONLY = "image"
@@ -30,7 +32,15 @@ _ABLATIONS: dict[str, dict[str, float]] = {
 }
 """Weights of the parts of CSP's objectives: in-Batch, random Location, Dropout views."""
 _SUPERVISED = "sup-"
-_TOWER_FIELDS = ("location", "objective", "pretrain", "sampler", "temperature", "standardise")
+_TOWER_FIELDS = (
+    "location",
+    "objective",
+    "pretrain",
+    "sampler",
+    "temperature",
+    "standardise",
+    "image_hidden",
+)
 
 
 @dataclass(frozen=True)
@@ -78,7 +88,7 @@ class Row:
     def learns_from_answers(self) -> bool:
         """Whether its prior learns from what image and place say about images without labels."""
         linear = None if self.preset is None or self.image_only else self.preset.linear
-        return linear is not None and linear.self_training is not None
+        return self.pretrains and linear is not None and linear.self_training is not None
 
     @property
     def tower(self) -> str:
@@ -92,6 +102,25 @@ class Row:
         settings["images"] = self.pretrain_images
         text = json.dumps(settings, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def check(self, feature_dim: int) -> None:
+        """Build all parts once, to find before long work what cannot be trained here.
+
+        Args:
+            feature_dim: size of the image features.
+
+        Raises:
+            DataError: a part cannot be built, pre-training looks at labels or photographers, or it
+                needs more than the features of all training images.
+        """
+        if self.preset is None:
+            return
+        try:
+            self.preset.check()
+            if self.pretrains:
+                _check_unlabelled(self.preset, feature_dim)
+        except ValueError as error:
+            raise DataError(f"row {self.name}: {error}") from error
 
 
 def rows_named(
@@ -115,9 +144,10 @@ def rows_named(
     Raises:
         DataError: there is no such row, or one is named twice.
     """
-    if len(set(names)) < len(names) or not names:
-        raise DataError("name at least one row, and none twice")
-    return tuple(_row(name, paper, feature_dim, best) for name in names)
+    rows = tuple(_row(name, paper, feature_dim, best) for name in names)
+    if len({row.name for row in rows}) < len(rows) or not rows:
+        raise DataError("name at least one row, and none twice; a YAML file names its row")
+    return rows
 
 
 def _row(name: str, paper: Preset, feature_dim: int, best: Preset) -> Row:
@@ -150,9 +180,27 @@ def _row(name: str, paper: Preset, feature_dim: int, best: Preset) -> Row:
 
 
 def _csp(objective: str, ablation: str, paper: Preset) -> Component:
-    same = paper.objective is not None and paper.objective.name == objective
-    settings = paper.objective.settings if same and paper.objective is not None else {}
+    """Another objective of CSP with the paper's settings, as far as it takes them."""
+    given = {} if paper.objective is None else paper.objective.settings
+    taken = registry.settings_of("objective", objective)
+    settings = {name: value for name, value in given.items() if name in taken}
     return Component(objective, settings | _ABLATIONS[ablation])
+
+
+def _check_unlabelled(preset: Preset, feature_dim: int) -> None:
+    """Raise a DataError unless features and places are all that pre-training needs."""
+    sizes = Sizes(preset.build_location(0).dim, feature_dim, classes=2)
+    objective = preset.build_objective(0, sizes)
+    if objective.uses_labels or objective.uses_groups or preset.per_class is not None:
+        raise DataError(
+            "it pre-trains with labels or photographers of all images, which it must not see here"
+        )
+    if preset.hold_out.share or preset.image.from_pixels:
+        raise DataError(
+            "it holds images out or trains the image encoder; here, features of all training "
+            "images are trained on, so leave hold_out and the training of the image encoder out"
+        )
+    preset.build_sampler(np.zeros((2, 2)), None, 0)  # refuses to do without labels if it needs them
 
 
 def _own_row(name: str) -> Row:

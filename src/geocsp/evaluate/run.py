@@ -31,6 +31,7 @@ from geocsp.evaluate.results import (
     ANSWERS_FOLDER,
     PLACES_FILE,
     PRIORS_FOLDER,
+    RESULTS_FILE,
     SUBSETS_FOLDER,
     Regime,
     Results,
@@ -73,13 +74,14 @@ def evaluate(
         replace: remove another evaluation that the folder holds.
 
     Raises:
-        DataError: the folder holds another evaluation, another process works in it, or a fold has
-            no labelled rows.
+        DataError: the folder holds another evaluation, another process works in it, a fold has no
+            labelled rows with a place, or a row cannot be trained on this.
     """
     with _locked(output), _progress(console or Console(stderr=True)) as progress:
         start = time.perf_counter()
         benchmark = source.load()
-        _check(benchmark, settings)
+        _check_folds(benchmark)
+        _check_rows(benchmark, rows)
         facts = _facts(benchmark, rows, settings)
         _claim(output, facts, replace)
         _write_places(benchmark, output)
@@ -147,13 +149,32 @@ def _regimes(row: Row, transductive: bool) -> tuple[Regime, ...]:
     return (Regime.INDUCTIVE, Regime.TRANSDUCTIVE) if transductive else (Regime.INDUCTIVE,)
 
 
-def _check(benchmark: Benchmark, settings: EvaluateSettings) -> None:
+def _check_folds(benchmark: Benchmark) -> None:
     """Raise a DataError unless every fold has labelled rows to train, calibrate and test on."""
     for task, labels in benchmark.tasks.items():
         for name, fold in benchmark.folds.items():
             for part in ("train", "validation", "test"):
-                if len(fold.labelled(getattr(fold, part), labels)) == 0:
+                rows = fold.labelled(getattr(fold, part), labels)
+                if len(rows) == 0:
                     raise DataError(f"no {part} row of fold {name} has a label of {task}")
+                if part != "test" and not benchmark.placed[rows].any():
+                    raise DataError(
+                        f"no {part} row of fold {name} with a label of {task} has a place"
+                    )
+
+
+def _check_rows(benchmark: Benchmark, rows: tuple[Row, ...]) -> None:
+    """Raise a DataError unless every row can be trained on what there is."""
+    names = [row.name for row in rows]
+    if len(set(names)) < len(names) or not names:
+        raise DataError(f"name at least one row, and none twice, got {', '.join(names) or 'none'}")
+    for row in rows:
+        if row.simclr is not None and benchmark.views is None:
+            raise DataError(
+                f"row {row.name} needs features of changed images, which {benchmark.name} has not; "
+                "leave it out, or evaluate on Blue Marble tiles with views"
+            )
+        row.check(benchmark.features.shape[1])
 
 
 def _facts(
@@ -207,16 +228,24 @@ def _claim(output: Path, facts: dict[str, Any], replace: bool) -> None:
     path = output / PLAN_FILE
     plan = json.dumps(facts, indent=1, sort_keys=True).encode()
     if path.is_file() and path.read_bytes() != plan:
-        before = json.loads(path.read_bytes())
-        other = [name for name in facts if facts[name] != before.get(name)]
         if not replace:
             raise DataError(
-                f"{output} holds an evaluation with other {' and '.join(other)}; choose another "
+                f"{output} holds an evaluation with other {_changed(path, facts)}; choose another "
                 "folder or delete this one"
             )
+        (output / RESULTS_FILE).unlink(missing_ok=True)
         for name in (WORK_FOLDER, ANSWERS_FOLDER, SUBSETS_FOLDER, PRIORS_FOLDER):
             shutil.rmtree(output / name, ignore_errors=True)
     write_atomically(path, plan)
+
+
+def _changed(path: Path, facts: dict[str, Any]) -> str:
+    """What differs from the plan in a file."""
+    try:
+        before = json.loads(path.read_bytes())
+        return " and ".join(name for name in facts if facts[name] != before.get(name))
+    except (ValueError, AttributeError):
+        return "plans, which cannot be read"
 
 
 def _write_places(benchmark: Benchmark, output: Path) -> None:

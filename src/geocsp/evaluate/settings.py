@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +60,7 @@ class EvaluateSettings:
     subsets: Path | None = None
 
     def __post_init__(self) -> None:
-        if len(set(self.shots)) < len(self.shots) or not self.shots:
+        if len({shot.label for shot in self.shots}) < len(self.shots) or not self.shots:
             raise DataError("shots must name at least one amount of labels, and none twice")
         if self.seeds < 1 or self.seed < 0 or self.draws < 100:
             raise DataError(
@@ -68,8 +69,12 @@ class EvaluateSettings:
             )
         if len(set(self.rows)) < len(self.rows) or not self.rows:
             raise DataError("rows must name at least one row, and none twice")
-        if self.image_penalty <= 0:
-            raise DataError(f"image_penalty must be positive, got {self.image_penalty:g}")
+        if len(set(self.references)) < len(self.references):
+            raise DataError("references must name no row twice")
+        if not 0 < self.image_penalty < math.inf:
+            raise DataError(
+                f"image_penalty must be positive and finite, got {self.image_penalty:g}"
+            )
 
     @property
     def every_seed(self) -> range:

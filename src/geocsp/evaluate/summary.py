@@ -28,7 +28,8 @@ def summarise(
 
     Intervals of cells are Student's over folds and seeds. Comparisons are paired: the same test
     rows and seeds on both sides, intervals from a bootstrap of spatial blocks and seeds, p
-    corrected by Holm's method within each task, measure and regime.
+    corrected by Holm's method over all rows and amounts of labels of a family: those of one task,
+    measure and regime that are compared with the same row, or with their own image alone.
 
     Args:
         results: runs with their answers on disk.
@@ -67,38 +68,43 @@ def _interval(values: list[float]) -> dict[str, float]:
 def _comparisons(
     results: Results, cells: Mapping[_Key, Sequence[int]], settings: EvaluateSettings
 ) -> Iterator[Cell]:
-    for key, numbers in cells.items():
-        task, shot, row, regime = key
-        runs = {(r.fold, r.seed): r for r in (results.runs[n] for n in numbers)}
-        measures = next(iter(runs.values())).measures
-        hits = _Hits(results, runs)
-        for reference in settings.references:
-            other = _other(cells, task, shot, reference, regime)
-            if other is None or reference == row:
-                continue
-            others = _Hits(results, {(r.fold, r.seed): r for r in (results.runs[n] for n in other)})
-            for measure in measures:
-                if measure in others.measures:
-                    yield _pair(key, measure, reference, measure, hits, others, settings)
-        for measure in measures:
-            if measure in (Measure.PRODUCT, Measure.FUSED, Measure.GUARDED):
-                yield _pair(key, measure, row, Measure.IMAGE, hits, hits, settings)
+    together: dict[tuple[str, str], list[_Key]] = defaultdict(list)
+    for key in cells:
+        together[key[:2]].append(key)
+    for keys in together.values():
+        hits = {key: _Hits(results, [results.runs[n] for n in cells[key]]) for key in keys}
+        for key in keys:
+            yield from _of_cell(key, hits, settings)
 
 
-def _other(
-    cells: Mapping[_Key, Sequence[int]], task: str, shot: str, row: str, regime: Regime
-) -> Sequence[int] | None:
-    """Runs of a row to compare with: pre-trained the same way, or without pre-training."""
-    same = (cells.get((task, shot, row, kind)) for kind in (regime, Regime.NONE, Regime.INDUCTIVE))
-    return next((numbers for numbers in same if numbers is not None), None)
+def _of_cell(key: _Key, hits: Mapping[_Key, _Hits], settings: EvaluateSettings) -> Iterator[Cell]:
+    """A cell against the rows to refer to, and against its own image alone."""
+    row, own = key[2], hits[key]
+    for reference in settings.references:
+        other = _other(hits, key, reference)
+        if other is None or reference == row:
+            continue
+        for measure in own.measures:
+            if measure in other.measures:
+                yield _pair(key, measure, reference, measure, own, other, settings)
+    for measure in own.measures:
+        if measure in (Measure.PRODUCT, Measure.FUSED, Measure.GUARDED):
+            yield _pair(key, measure, row, Measure.IMAGE, own, own, settings)
+
+
+def _other(hits: Mapping[_Key, _Hits], key: _Key, row: str) -> _Hits | None:
+    """A row to compare with: pre-trained the same way, or without pre-training."""
+    task, shot, _, regime = key
+    same = (hits.get((task, shot, row, kind)) for kind in (regime, Regime.NONE, Regime.INDUCTIVE))
+    return next((found for found in same if found is not None), None)
 
 
 class _Hits:
-    """Which test rows of some runs are right, read once for each measure."""
+    """Which test rows of the runs of a cell are right, read once for each measure."""
 
-    def __init__(self, results: Results, runs: Mapping[tuple[str, int], Run]) -> None:
-        self._results, self.runs = results, runs
-        self.measures = next(iter(runs.values())).measures
+    def __init__(self, results: Results, runs: Sequence[Run]) -> None:
+        self._results, self.measures = results, runs[0].measures
+        self.runs = {(run.fold, run.seed): run for run in runs}
         self._found: dict[Measure, dict[tuple[str, int], NDArray[np.float64]]] = {}
 
     def of(self, measure: Measure) -> Mapping[tuple[str, int], NDArray[np.float64]]:
@@ -129,7 +135,6 @@ def _pair(
         [
             RunValues(one[run] - two[run], first.blocks(run), fold=run[0], seed=run[1])
             for run in one
-            if run in two
         ],
         draws=settings.draws,
     )

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 from torch import Tensor
 
 from geocsp.data.splitters.base import Integers
@@ -40,11 +41,11 @@ from geocsp.evaluate.settings import EvaluateSettings
 from geocsp.files import write_atomically
 from geocsp.fusion import Support
 from geocsp.model import GeoModel
+from geocsp.presets import Sizes
 from geocsp.train.finetune import train_image_head
 from geocsp.train.pretrain import pretrain
 from geocsp.train.simclr import ImageProjection, pretrain_images
 
-SMALLEST = 1e-12
 PARTS = ("validation", "test")
 """The rows of a fold that a head answers for."""
 
@@ -97,9 +98,13 @@ class Workspace:
         """The row with this name."""
         return next(row for row in self.rows if row.name == name)
 
-    def heads_file(self, task: str, fold: str, seed: int) -> Path:
-        """What image heads on raw features say about the validation and test rows."""
-        return self.folder / "work" / "heads" / f"{task}-{fold}-{seed}.npz"
+    def heads_file(self, task: str, fold: str, seed: int, shot: Shot) -> Path:
+        """What an image head on raw features says about the validation and test rows."""
+        return self.folder / "work" / "heads" / f"{task}-{fold}-{seed}-{shot.label}.npz"
+
+    def subsets_file(self, task: str, fold: str, seed: int) -> Path:
+        """Labelled rows by amount of labels."""
+        return self.folder / SUBSETS_FOLDER / f"{task}-{fold}-{seed}.npz"
 
     def tower(self, unit: Unit) -> Path:
         """Folder of a pre-trained model."""
@@ -121,28 +126,34 @@ def train_heads(workspace: Workspace, task: str, fold: str, seed: int) -> float:
     Returns:
         Seconds it took, zero if the file was there.
     """
-    path = workspace.heads_file(task, fold, seed)
-    if path.is_file():
+    subsets_file = workspace.subsets_file(task, fold, seed)
+    files = {
+        shot: workspace.heads_file(task, fold, seed, shot) for shot in workspace.settings.shots
+    }
+    if all(path.is_file() for path in (subsets_file, *files.values())):
         return 0.0
     start = time.perf_counter()
     benchmark = workspace.source.load()
-    answers: dict[str, NDArray[Any]] = {}
     subsets: dict[str, NDArray[Any]] = {}
-    for shot in workspace.settings.shots:
-        begin = time.perf_counter()
+    for shot, path in files.items():
         setting = _setting(workspace, benchmark, task, fold, shot, seed)
-        published = benchmark.published.get(shot.label)
-        if published is not None and published.probabilities is not None:
-            found = _published_answers(published.probabilities, setting)
-        else:
-            penalty = workspace.settings.image_penalty
-            found = _image_answers(benchmark.features, setting, penalty)
         subsets[shot.label] = setting.subset
-        answers |= {f"{shot.label}/{part}": found[part].numpy() for part in PARTS}
-        answers[f"{shot.label}/seconds"] = np.array(time.perf_counter() - begin)
-    save_arrays(workspace.folder / SUBSETS_FOLDER / path.name, subsets)
-    save_arrays(path, answers)
+        if not path.is_file():
+            save_arrays(path, _head_answers(workspace, setting, shot))
+    save_arrays(subsets_file, subsets)
     return time.perf_counter() - start
+
+
+def _head_answers(workspace: Workspace, setting: Setting, shot: Shot) -> dict[str, NDArray[Any]]:
+    """What is published, or what a head says that is trained now."""
+    begin, benchmark = time.perf_counter(), setting.benchmark
+    published = benchmark.published.get(shot.label)
+    if published is not None and published.probabilities is not None:
+        found = _published_answers(published.probabilities, setting)
+    else:
+        found = _image_answers(benchmark.features, setting, workspace.settings.image_penalty)
+    seconds = np.array(time.perf_counter() - begin)
+    return {part: found[part].numpy() for part in PARTS} | {"seconds": seconds}
 
 
 def pretrain_unit(workspace: Workspace, unit: Unit) -> float:
@@ -184,7 +195,9 @@ def _pretrain_places(
     model = preset.build_model(images.shape[1], seed)
     if preset.standardise:
         model.standardise_by(images)
-    pretrain(model, preset.build_objective(seed), images, places, preset.pretrain, seed=seed)
+    objective = preset.build_objective(seed, Sizes(model.location.dim, images.shape[1]))
+    sampler = None if preset.sampler is None else preset.build_sampler(places, None, seed)
+    pretrain(model, objective, images, places, preset.pretrain, seed=seed, sampler=sampler)
     model.save_pretrained(folder)
 
 
@@ -243,7 +256,7 @@ def _setting(
     workspace: Workspace, benchmark: Benchmark, task: str, fold: str, shot: Shot, seed: int
 ) -> Setting:
     labels, division = benchmark.tasks[task], benchmark.folds[fold]
-    return Setting(
+    setting = Setting(
         benchmark,
         labels,
         division.train,
@@ -251,6 +264,12 @@ def _setting(
         division.labelled(division.test, labels),
         _subset(workspace, benchmark, task, fold, shot, seed),
     )
+    if len(setting.placed(setting.subset)) == 0:
+        raise DataError(
+            f"none of the {len(setting.subset)} labelled rows of {task}, fold {fold}, seed {seed}, "
+            f"{shot.label} has a place; use more labels or leave out rows without a place"
+        )
+    return setting
 
 
 def _subset(
@@ -260,13 +279,13 @@ def _subset(
     if workspace.settings.subsets is None:
         return benchmark.subset(task, fold, shot, seed)
     path = workspace.settings.subsets / SUBSETS_FOLDER / f"{task}-{fold}-{seed}.npz"
-    rows: Integers | None = read_arrays(path).get(shot.label)
+    rows = read_arrays(path).get(shot.label)
     known = benchmark.folds[fold].labelled(benchmark.folds[fold].train, benchmark.tasks[task])
-    if rows is None or len(rows) == 0:
+    if rows is None or rows.size == 0:
         raise DataError(f"{path} has no labelled rows for {shot.label}")
-    if not np.isin(rows, known).all():
+    if rows.dtype.kind not in "iu" or not np.isin(rows, known).all():
         raise DataError(f"{path} has rows that are no labelled training rows of fold {fold}")
-    return rows
+    return np.unique(rows).astype(np.int64)
 
 
 def _image_answers(
@@ -285,26 +304,31 @@ def _image_answers(
     return {part: head.logits(features[index]).log_softmax(1) for part, index in rows.items()}
 
 
-def _published_answers(probabilities: NDArray[np.float32], setting: Setting) -> dict[str, Tensor]:
-    """Log P(y | I) as published; a zero there is the smallest number."""
-    return {
-        part: torch.from_numpy(np.asarray(probabilities[getattr(setting, part)]))
-        .clamp_min(SMALLEST)
-        .log()
-        for part in PARTS
-    }
+def _published_answers(probabilities: sparse.csr_array, setting: Setting) -> dict[str, Tensor]:
+    """Log P(y | I) as published, minus infinity for zero; a row of zeros says nothing."""
+    found = {}
+    for part in PARTS:
+        shown = torch.from_numpy(probabilities[getattr(setting, part)].toarray())
+        said = (shown > 0).any(dim=1, keepdim=True)
+        found[part] = torch.where(said, shown, 1.0).log()
+    return found
 
 
 def _task_records(
     workspace: Workspace, unit: Unit, task: str, benchmark: Benchmark, tower: _Tower
 ) -> list[dict[str, Any]]:
     assert unit.fold is not None
-    heads = np.load(workspace.heads_file(task, unit.fold, unit.seed), allow_pickle=False)
     kept: dict[str, NDArray[Any]] = {}
     records = []
-    for shot in workspace.settings.shots:
-        setting = _setting(workspace, benchmark, task, unit.fold, shot, unit.seed)
-        run, answers = _judge(workspace, unit, task, shot, setting, tower, heads)
+    settings = {
+        shot: _setting(workspace, benchmark, task, unit.fold, shot, unit.seed)
+        for shot in workspace.settings.shots
+    }
+    most = max(settings, key=lambda shot: len(settings[shot].subset))
+    for shot, setting in settings.items():
+        run, answers, place = _judge(workspace, unit, task, shot, setting, tower)
+        if place is not None and workspace.keeps(unit) and shot == most:
+            place.save(workspace.folder / PRIORS_FOLDER / Path(run.file).stem)
         kept |= _stored(shot, answers) | {"rows": setting.test}
         kept[f"{shot.label}/km"] = _km(setting)
         metrics = {measure: classification_metrics(found) for measure, found in answers.items()}
@@ -321,15 +345,15 @@ def _judge(
     shot: Shot,
     setting: Setting,
     tower: _Tower,
-    heads: Mapping[str, NDArray[Any]],
-) -> tuple[Run, dict[Measure, Answers]]:
-    """Train one row with one amount of labels, and what it says about the test rows."""
+) -> tuple[Run, dict[Measure, Answers], Place | None]:
+    """Train one row with one amount of labels: what it says about the test rows, and its prior."""
     assert unit.fold is not None
     begin, row = time.perf_counter(), workspace.row(unit.row)
     parts = (*PARTS, "train") if row.learns_from_answers else PARTS
     if tower.features is None:
-        image = {part: torch.from_numpy(heads[f"{shot.label}/{part}"]) for part in PARTS}
-        spent = float(heads[f"{shot.label}/seconds"])
+        heads = read_arrays(workspace.heads_file(task, unit.fold, unit.seed, shot))
+        image = {part: torch.from_numpy(heads[part]) for part in PARTS}
+        spent = float(heads["seconds"])
         if "train" in parts:
             features, penalty = setting.benchmark.features, workspace.settings.image_penalty
             image |= _image_answers(features, setting, penalty, ("train",))
@@ -357,9 +381,7 @@ def _judge(
         seconds=spent + time.perf_counter() - begin,
         fusion=fused.fitted,
     )
-    if place is not None and workspace.keeps(unit) and shot == workspace.settings.shots[-1]:
-        place.save(workspace.folder / PRIORS_FOLDER / Path(run.file).stem)
-    return run, answers
+    return run, answers, place
 
 
 def _fused(setting: Setting, image: Mapping[str, Tensor], place: Place | None) -> Fused:

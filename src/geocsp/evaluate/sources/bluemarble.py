@@ -52,8 +52,10 @@ class BlueMarbleSource(Source):
             )
         if set(self.tasks) - set(task_names()) or not self.tasks:
             raise DataError(f"tasks must be some of {task_names()}, got {self.tasks}")
-        if self.views not in (0, *range(2, 33)):
-            raise DataError(f"need no views or 2 to 32, got {self.views}")
+        if self.views not in (0, *range(2, 33)) or self.pixels < 1:
+            raise DataError(
+                f"need no views or 2 to 32, and at least 1 pixel; got {self.views}, {self.pixels}"
+            )
         for name in ("tasks", "test_folds"):
             if len(set(getattr(self, name))) < len(getattr(self, name)):
                 raise DataError(f"{name} must not name anything twice")

@@ -8,6 +8,7 @@ import numpy as np
 
 from geocsp.data.splitters import Buffered, SpatialBlocks, split_table
 from geocsp.data.splitters.base import Integers, Splitter
+from geocsp.data.splitters.buffered import near
 from geocsp.data.table import GeoTable
 from geocsp.errors import DataError
 from geocsp.evaluate.benchmark import Fold
@@ -28,7 +29,8 @@ class Division:
         folds: number of folds of spatial blocks, each of which is tested once while the next one
             calibrates; None: the table's own splits, or 5 folds where it has none.
         blocks: width and height of a block, degrees.
-        buffer_km: training rows nearer than this to a test row are left out.
+        buffer_km: training rows nearer than this to a test row are left out, and rows to calibrate
+            on nearer than this to either; if it is not 0, those without a place, too.
         calibrate: share of the training rows, in whole blocks, that only calibrates where the
             table's own splits have no third part.
         seed: of the blocks.
@@ -58,7 +60,7 @@ class Division:
             DataError: a part of a fold is empty.
         """
         if self.folds is None and tested_split(table) is not None:
-            return {PUBLISHED: self._published(table)}
+            return {PUBLISHED: self._apart(table, self._published(table))}
         count = self.folds or 5
         blocks: Splitter = SpatialBlocks(degrees=self.blocks, folds=count, seed=self.seed)
         splitter = Buffered(blocks, self.buffer_km) if self.buffer_km else blocks
@@ -75,11 +77,28 @@ class Division:
             return Fold(_rows(table, train), _rows(table, held), tested)
         rows = _rows(table, train)
         placed = rows[np.isfinite(table.lonlat[rows]).all(axis=1)]
+        if len(placed) == 0:
+            raise DataError(f"none of the {len(rows)} training rows has a place")
         kept, validation = hold_out(
             table.lonlat[placed], share=self.calibrate, blocks=self.blocks, seed=self.seed
         )
         dropped = len(rows) - len(kept) - len(validation)
         return Fold(placed[kept], placed[validation], tested, dropped)
+
+    def _apart(self, table: GeoTable, fold: Fold) -> Fold:
+        """A fold with the buffer between its parts."""
+        if self.buffer_km == 0:
+            return fold
+        placed = np.asarray(np.isfinite(table.lonlat).all(axis=1))
+
+        def far(rows: Integers, *others: Integers) -> Integers:
+            here, there = rows[placed[rows]], np.concatenate(others)
+            return here[~near(table.lonlat, here, there[placed[there]], self.buffer_km)]
+
+        train = far(fold.train, fold.test)
+        validation = far(fold.validation, fold.test, train)
+        lost = len(fold.train) - len(train) + len(fold.validation) - len(validation)
+        return Fold(train, validation, fold.test, fold.dropped + lost)
 
 
 def tested_split(table: GeoTable) -> str | None:

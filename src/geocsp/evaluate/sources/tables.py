@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -9,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy import sparse
 
 from geocsp.data.named.csp_files import (
@@ -62,7 +62,7 @@ def _features(source: FeaturesSource) -> Benchmark:
     about = features.cache.about() or {}
     made_by = " ".join(str(about.get(name)) for name in ("encoder_fingerprint", "precision"))
     folds = source.division.divide(table)
-    return _benchmark(source.folder.name, table, features.read(), made_by, folds)
+    return _benchmark(source.folder.resolve().name, table, features.read(), made_by, folds)
 
 
 @dataclass(frozen=True)
@@ -128,21 +128,25 @@ def _published(source: PublishedSource) -> Benchmark:
 def _published_with(
     source: PublishedSource, table: GeoTable, test: str, shot: Shot
 ) -> Published | None:
-    """What is there for an amount of labels."""
-    if shot.ratio is None:
+    """What is there for an amount of labels; file names have three decimals of the share."""
+    if shot.ratio is None or not math.isclose(shot.ratio, round(shot.ratio, 3)):
         return None
     ratio = None if shot.ratio == 1.0 else shot.ratio
     root = source.root
     subset: Integers | None = None
-    probabilities: NDArray[np.float32] | None = None
+    probabilities: sparse.csr_array | None = None
     if ratio is not None and has_few_shot_rows(root, ratio):
         subset = read_few_shot_rows(root, table, ratio)
     if has_predictions(root, source.dataset, test, ratio):
         found = read_predictions(root, source.dataset, test, table, ratio)
-        dense = found.toarray() if isinstance(found, sparse.csr_array) else np.asarray(found)
-        probabilities = np.zeros((len(table), dense.shape[1]), dtype=np.float32)
-        probabilities[_of(table, test)] = dense
+        probabilities = _spread(sparse.coo_array(found), _of(table, test), len(table))
     return None if probabilities is None and subset is None else Published(probabilities, subset)
+
+
+def _spread(found: sparse.coo_array, rows: Integers, count: int) -> sparse.csr_array:
+    """Row i of a matrix as row ``rows[i]`` of one with so many rows."""
+    entries = (found.data.astype(np.float32), (rows[found.coords[0]], found.coords[1]))
+    return sparse.csr_array(entries, shape=(count, found.shape[1]))
 
 
 def _of(table: GeoTable, split: str) -> Integers:
