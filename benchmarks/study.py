@@ -136,10 +136,10 @@ def run(name: str) -> dict[str, Any]:
 
 def main() -> None:
     path = Path(__file__).with_suffix(".json")
-    found = json.loads(path.read_text()) if path.is_file() else {}
     for name in sys.argv[1:] or ("main", "scaling", "transductive", "factors"):
-        found[name] = run(name)
-        path.write_text(json.dumps(found, indent=1) + "\n")
+        facts = run(name)
+        found = json.loads(path.read_text()) if path.is_file() else {}
+        path.write_text(json.dumps(found | {name: facts}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

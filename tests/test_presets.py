@@ -177,7 +177,7 @@ def test_settings_of_the_linear_head_are_changed_by_their_paths():
     assert changed(BEST, {"linear.self_training": None}).linear == LinearSettings(30.0)
     assert changed(BEST, {"linear": None}) == replace(BEST, linear=None)
     assert value_at(BEST, "linear.self_training.penalty") == 100.0
-    with pytest.raises(DataError, match="there is no setting 'linear.penalty'"):
+    with pytest.raises(DataError, match=r"there is no setting 'linear\.penalty'"):
         changed(PAPER, {"linear.penalty": 3.0})
 
 

@@ -104,8 +104,9 @@ def expected_pairs():
                     continue
                 theirs = next(r for r in TABLE if (r.name, r.regime) == (other, kind)).measures
                 for measure in row.measures:
-                    if measure in theirs:
-                        yield shot, row.name, row.regime, measure, other, measure, kind
+                    against = Measure.IMAGE if set(theirs) == {Measure.IMAGE} else measure
+                    if against in theirs:
+                        yield shot, row.name, row.regime, measure, other, against, kind
             for measure in row.measures:
                 if measure in (Measure.PRODUCT, Measure.FUSED, Measure.GUARDED):
                     yield shot, row.name, row.regime, measure, row.name, Measure.IMAGE, row.regime

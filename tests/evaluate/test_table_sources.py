@@ -212,7 +212,7 @@ def features_folder(tmp_path_factory):
 
 def test_features_that_were_written_are_a_benchmark(features_folder):
     benchmark = FeaturesSource(features_folder).load()
-    assert benchmark.name == "features"
+    assert benchmark.name == str(features_folder)
     assert len(benchmark) == 39  # one picture could not be read
     assert benchmark.features.shape == (39, EfficientNetLite0.dim)
     (task,) = benchmark.tasks.values()

@@ -146,7 +146,12 @@ def evaluate(
         typer.echo(write_config(settings), nl=False)
         return
     from geocsp.commands import evaluate_work as work
+    from geocsp.train.examples import is_features
 
+    if baseline is not None and baseline not in settings.rows:
+        raise DataError(f"the baseline {baseline} is no row of the table; add it with --row")
+    if options != ReadOptions() and (source == _BLUEMARBLE or is_features(source)):
+        raise DataError(f"{source} is not read as a table; leave the options of reading out")
     division = Division(folds, blocks, buffer)
     with resumable():
         if source == _BLUEMARBLE:

@@ -68,6 +68,7 @@ class Benchmark:
         tasks: ``(N,)`` classes by name of the task, -1 where unknown.
         folds: divisions by name.
         views: ``(V, N, F)`` features of randomly changed images, for image-only pre-training.
+        block_degrees: width and height of the blocks that intervals resample.
         published: by label of the amount of labels.
     """
 
@@ -78,6 +79,7 @@ class Benchmark:
     tasks: Mapping[str, Categories]
     folds: Mapping[str, Fold]
     views: Tensor | None = None
+    block_degrees: float = 5.0
     published: Mapping[str, Published] = field(default_factory=dict)
 
     def __len__(self) -> int:

@@ -8,10 +8,10 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import as_completed
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
@@ -44,8 +44,6 @@ from geocsp.evaluate.units import Unit, Workspace, evaluate_unit, pretrain_unit,
 from geocsp.files import write_atomically
 
 PLAN_FILE, WORK_FOLDER = "plan.json", "work"
-BLOCK_DEGREES = 5.0
-"""Width and height of the blocks that intervals resample."""
 
 
 def evaluate(
@@ -82,7 +80,7 @@ def evaluate(
         benchmark = source.load()
         _check_folds(benchmark)
         _check_rows(benchmark, rows)
-        facts = _facts(benchmark, rows, settings)
+        facts = _facts(benchmark, source, rows, settings)
         _claim(output, facts, replace)
         _write_places(benchmark, output)
         workspace = Workspace(settings, source, rows, output)
@@ -172,13 +170,13 @@ def _check_rows(benchmark: Benchmark, rows: tuple[Row, ...]) -> None:
         if row.simclr is not None and benchmark.views is None:
             raise DataError(
                 f"row {row.name} needs features of changed images, which {benchmark.name} has not; "
-                "leave it out, or evaluate on Blue Marble tiles with views"
+                "leave it out, or evaluate on bluemarble"
             )
         row.check(benchmark.features.shape[1])
 
 
 def _facts(
-    benchmark: Benchmark, rows: tuple[Row, ...], settings: EvaluateSettings
+    benchmark: Benchmark, source: Source, rows: tuple[Row, ...], settings: EvaluateSettings
 ) -> dict[str, Any]:
     """What the results depend on."""
     sizes = {
@@ -190,6 +188,7 @@ def _facts(
         "settings": values_of(settings),
         "seed": settings.seed,
         "versions": versions(),
+        "source": {"kind": type(source).__name__} | _plain(vars(source)),
         "data": {
             "name": benchmark.name,
             "fingerprint": benchmark.fingerprint,
@@ -203,9 +202,19 @@ def _facts(
             "folds": list(benchmark.folds),
             "splits": sizes,
         },
-        "rows": {row.name: json.loads(json.dumps(asdict(row), default=str)) for row in rows},
+        "rows": {row.name: _plain(asdict(row)) for row in rows},
         "baseline": settings.baseline,
     }
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as JSON holds them."""
+    plain: dict[str, Any] = json.loads(json.dumps(dict(values), default=_text))
+    return plain
+
+
+def _text(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
 
 
 def versions() -> dict[str, str]:
@@ -250,7 +259,7 @@ def _changed(path: Path, facts: dict[str, Any]) -> str:
 
 def _write_places(benchmark: Benchmark, output: Path) -> None:
     buffer = BytesIO()
-    block, _ = benchmark.cells(BLOCK_DEGREES)
+    block, _ = benchmark.cells(benchmark.block_degrees)
     alone = block < 0
     block[alone] = block.max(initial=-1) + 1 + np.arange(int(alone.sum()))
     region, _ = benchmark.cells(REGION_DEGREES)

@@ -78,15 +78,19 @@ def _comparisons(
 
 
 def _of_cell(key: _Key, hits: Mapping[_Key, _Hits], settings: EvaluateSettings) -> Iterator[Cell]:
-    """A cell against the rows to refer to, and against its own image alone."""
+    """A cell against the rows to refer to, and against its own image alone.
+
+    The same measure on both sides, but for a row of images alone, which all measures are held to.
+    """
     row, own = key[2], hits[key]
     for reference in settings.references:
         other = _other(hits, key, reference)
         if other is None or reference == row:
             continue
         for measure in own.measures:
-            if measure in other.measures:
-                yield _pair(key, measure, reference, measure, own, other, settings)
+            against = Measure.IMAGE if other.measures == (Measure.IMAGE,) else measure
+            if against in other.measures:
+                yield _pair(key, measure, reference, against, own, other, settings)
     for measure in own.measures:
         if measure in (Measure.PRODUCT, Measure.FUSED, Measure.GUARDED):
             yield _pair(key, measure, row, Measure.IMAGE, own, own, settings)

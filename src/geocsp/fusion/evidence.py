@@ -1,4 +1,4 @@
-"""Does the place help at all? Judged on held-out rows that nothing was fitted to."""
+"""Does the place help at all? Judged on held-out rows that the fusion was not fitted to."""
 
 from __future__ import annotations
 

@@ -15,14 +15,15 @@ from geocsp.data.audit.coordinates import Extent, extent_of, has_place
 from geocsp.data.table import Floats
 from geocsp.errors import MissingExtraError
 from geocsp.files import write_atomically
-from geocsp.maps.coast import Detail, shores
+from geocsp.maps.land import LandStyle, draw_land
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COVERAGE_FILE = "coverage.png"
-_OCEAN, _LAND, _FRAME, _INK = "#f2f5f7", "#d8dde1", "#b4bcc2", "#374151"
+_OCEAN, _FRAME, _INK = "#f2f5f7", "#b4bcc2", "#374151"
+_STYLE = LandStyle("#d8dde1", water=_OCEAN)
 _MARK = "#d0430a"
 _WORLD = Extent(-180.0, -90.0, 180.0, 90.0)
 _WIDE = 150.0
@@ -156,7 +157,7 @@ def coverage_figure(lonlat: Floats, title: str) -> Figure:
 
     axes = add(0.9, 0.5, width, height)
     counts, rows, columns = counts_in(lonlat, window)
-    _draw_land(axes, window.extent)
+    draw_land(axes, window.extent, _STYLE)
     mesh = _draw_counts(axes, counts, rows, columns)
     _style(axes, window)
     figure.text(0.9 / size[0], 1 - 0.32 / size[1], title, fontsize=12, color=_INK, parse_math=False)
@@ -169,19 +170,6 @@ def coverage_figure(lonlat: Floats, title: str) -> Figure:
     if not window.is_world:
         _draw_globe(add(width + 1.15, 0.5, 2.0, 1.0), window.extent)
     return figure
-
-
-def _draw_land(axes: Axes, extent: Extent) -> None:
-    from matplotlib.collections import PolyCollection
-
-    detail = Detail.CRUDE if extent.size > 90 else Detail.LOW
-    detail = Detail.INTERMEDIATE if extent.size < 15 else detail
-    found = list(shores(detail, extent.west, extent.south, extent.east, extent.north))
-    for land, colour, order in ((True, _LAND, 0.1), (False, _OCEAN, 0.2)):
-        lines = [shore.points for shore in found if shore.is_land is land]
-        shapes = PolyCollection(lines, facecolor=colour, edgecolor=colour, zorder=order)
-        shapes.set_linewidth(0.3)  # so that no gap shows where two parts of a continent meet
-        axes.add_collection(shapes, autolim=False)
 
 
 def _draw_counts(axes: Axes, counts: Floats, rows: Floats, columns: Floats) -> Any:
@@ -247,7 +235,7 @@ def _draw_globe(axes: Axes, extent: Extent) -> None:
     """A small map of the world that shows where the window is."""
     from matplotlib.patches import Rectangle
 
-    _draw_land(axes, _WORLD)
+    draw_land(axes, _WORLD, _STYLE)
     axes.set_facecolor(_OCEAN)
     axes.set_xlim(-180, 180)
     axes.set_ylim(-90, 90)

@@ -6,22 +6,20 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import PathCollection, PolyCollection
+from matplotlib.collections import PathCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from geocsp.evaluate.report.drawing import FIRST, SECOND, SOFT
-from geocsp.maps.coast import Detail, shores
 from geocsp.maps.coverage import Window, degrees_text, window_of
+from geocsp.maps.land import LandStyle, draw_land
 from geocsp.maps.world import OCEAN, world_axes
 
-_LAND = "#dde1e5"
+_STYLE = LandStyle("#dde1e5", water=OCEAN, shore="#aab2ba", smallest=1 / 250)
 _DIVERGING = LinearSegmentedColormap.from_list("", (SECOND, "#f4f4f4", FIRST))
 _SHARE = LinearSegmentedColormap.from_list("", (SECOND, "#a8a29e", FIRST))
 _SMALLEST, _LARGEST = 9.0, 110.0
-_SPECKS = 250.0
-"""Islands smaller than such a part of the map are left out."""
 
 
 def difference_map(
@@ -107,12 +105,12 @@ def _map(places: NDArray[np.float64]) -> tuple[Figure, Axes, Any]:
     if window.is_world:
         figure = Figure(figsize=(8.4, 4.0), layout="constrained")
         axes = world_axes(figure)
-        _draw_land(axes, window, Detail.CRUDE, np.pi / 180)
+        draw_land(axes, window.extent, _STYLE, scale=np.pi / 180)
     else:
         height = float(np.clip(7.0 / window.aspect, 3.2, 5.6))
         figure = Figure(figsize=(height * window.aspect + 1.6, height + 0.4), layout="constrained")
         axes = figure.add_subplot()
-        _draw_land(axes, window, Detail.CRUDE if window.extent.size > 90 else Detail.LOW, 1.0)
+        draw_land(axes, window.extent, _STYLE)
         _frame(axes, window)
 
     def put(dots: NDArray[np.float64], **style: Any) -> PathCollection:
@@ -123,22 +121,6 @@ def _map(places: NDArray[np.float64]) -> tuple[Figure, Axes, Any]:
         return axes.scatter(west + (lon - west) % 360.0, lat, **style)
 
     return figure, axes, put
-
-
-def _draw_land(axes: Axes, window: Window, detail: Detail, scale: float) -> None:
-    extent = window.extent
-    least = extent.size / _SPECKS
-    found = [
-        shore
-        for shore in shores(detail, extent.west, extent.south, extent.east, extent.north)
-        if np.ptp(shore.points, axis=0).max() > least
-    ]
-    for is_land, colour, order in ((True, _LAND, 0.1), (False, OCEAN, 0.2)):
-        lines = [scale * shore.points for shore in found if shore.is_land is is_land]
-        land = PolyCollection(lines, facecolor=colour, edgecolor="#aab2ba", zorder=order)
-        land.set_linewidth(0.3)
-        land.set_in_layout(False)
-        axes.add_collection(land, autolim=False)
 
 
 def _frame(axes: Axes, window: Window) -> None:

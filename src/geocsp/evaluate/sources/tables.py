@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import sparse
 
 from geocsp.data.named.csp_files import (
@@ -62,7 +64,9 @@ def _features(source: FeaturesSource) -> Benchmark:
     about = features.cache.about() or {}
     made_by = " ".join(str(about.get(name)) for name in ("encoder_fingerprint", "precision"))
     folds = source.division.divide(table)
-    return _benchmark(source.folder.resolve().name, table, features.read(), made_by, folds)
+    name = str(source.folder)
+    images, blocks = features.read(), source.division.blocks
+    return _benchmark(name, table, images, made_by, folds, block_degrees=blocks)
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,7 @@ def _published(source: PublishedSource) -> Benchmark:
     beside = {shot.label: _published_with(source, table, test, shot) for shot in source.shots}
     published = {shot: there for shot, there in beside.items() if there is not None}
     folds, images = {PUBLISHED: fold}, torch.from_numpy(features)
-    return _benchmark(source.dataset, table, images, "published features", folds, published)
+    return _benchmark(source.dataset, table, images, _digest(features, published), folds, published)
 
 
 def _published_with(
@@ -143,6 +147,19 @@ def _published_with(
     return None if probabilities is None and subset is None else Published(probabilities, subset)
 
 
+def _digest(features: NDArray[np.float32], published: Mapping[str, Published]) -> str:
+    """Changes whenever published features, predictions or subsets do."""
+    digest = hashlib.sha256(np.ascontiguousarray(features).data)
+    for shot, there in published.items():
+        digest.update(shot.encode())
+        if there.subset is not None:
+            digest.update(np.ascontiguousarray(there.subset).data)
+        if there.probabilities is not None:
+            digest.update(np.ascontiguousarray(there.probabilities.data).data)
+            digest.update(np.ascontiguousarray(there.probabilities.indices).data)
+    return digest.hexdigest()
+
+
 def _spread(found: sparse.coo_array, rows: Integers, count: int) -> sparse.csr_array:
     """Row i of a matrix as row ``rows[i]`` of one with so many rows."""
     entries = (found.data.astype(np.float32), (rows[found.coords[0]], found.coords[1]))
@@ -161,9 +178,10 @@ def _benchmark(
     made_by: str,
     folds: Mapping[str, Fold],
     published: Mapping[str, Published] | None = None,
+    block_degrees: float = 5.0,
 ) -> Benchmark:
     if table.label is None or len(table.label.names) < 2:
-        raise DataError(f"{name} needs labels of at least two classes; name their column")
+        raise DataError(f"{name} needs labels of at least two classes, in sub-folders or a column")
     return Benchmark(
         name,
         f"{table.fingerprint} {made_by}",
@@ -171,5 +189,6 @@ def _benchmark(
         table.lonlat,
         {TASK: table.label},
         folds,
+        block_degrees=block_degrees,
         published=published or {},
     )
