@@ -64,7 +64,7 @@ def _features(source: FeaturesSource) -> Benchmark:
     about = features.cache.about() or {}
     made_by = " ".join(str(about.get(name)) for name in ("encoder_fingerprint", "precision"))
     folds = source.division.divide(table)
-    name = str(source.folder)
+    name = "/".join(source.folder.resolve().parts[-2:])
     images, blocks = features.read(), source.division.blocks
     return _benchmark(name, table, images, made_by, folds, block_degrees=blocks)
 
