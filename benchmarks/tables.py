@@ -20,14 +20,14 @@ FOLDER = ROOT / "benchmarks"
 
 
 def main() -> None:
-    names = ("study", "encoders", "location", "data", "train", "probes")
-    study, encoders, speed, data, train, probes = (
+    names = ("study", "encoders", "location", "data", "train", "probes", "tune")
+    study, encoders, speed, data, train, probes, tune = (
         json.loads((FOLDER / f"{name}.json").read_text()) for name in names
     )
     texts = {
         (ROOT / "README.md", "tables"): readme(study["main"]),
         (FOLDER / "RESULTS.md", "main"): main_tables(study["main"]),
-        (FOLDER / "RESULTS.md", "factors"): change_tables(study["factors"], "best"),
+        (FOLDER / "RESULTS.md", "tuning"): tuning_table(tune),
         (FOLDER / "RESULTS.md", "scaling"): scaling_tables(study["scaling"], study["transductive"]),
         (FOLDER / "RESULTS.md", "probes"): probe_tables(probes),
         (FOLDER / "RESULTS.md", "location speed"): encoder_tables.speed(speed),
@@ -68,35 +68,6 @@ def main_tables(facts: dict) -> str:
     return "\n".join(parts)
 
 
-def change_tables(facts: dict, reference: str) -> str:
-    """Top-1 of every row, and its paired difference from the reference."""
-    return "\n".join(change_table(facts, task, reference) for task in facts["data"]["tasks"])
-
-
-def change_table(facts: dict, task: str, reference: str) -> str:
-    shots = facts["data"]["shots"]
-    measures = (Measure.IMAGE, Measure.LOCATION, Measure.FUSED)
-    headings = [f"{task}, Top-1, %"]
-    headings += [f"{measure}, {shot}" for measure in measures for shot in shots]
-    differences = {
-        (c["first"], c["measure"], c["shot"]): c
-        for c in facts["comparisons"]
-        if c["task"] == task and c["second"] == reference and c["first"] != reference
-    }
-    cells = {(c["row"], c["shot"]): c for c in facts["table"] if c["task"] == task}
-    rows = []
-    for name, row in facts["rows"].items():
-        line = []
-        for measure in measures:
-            for shot in shots:
-                found = cells[name, shot].get(measure)
-                text = "" if found is None else f"{100 * found['top1']['mean']:.1f}"
-                change = differences.get((name, measure, shot))
-                line.append(text if change is None or not text else f"{text} ({signed(change)})")
-        rows.append([row["label"], *line])
-    return markdown_table(headings, rows)
-
-
 def scaling_tables(scaling: dict, whole: dict) -> str:
     """Top-1 by the number of images that pre-training has seen."""
     measures, parts = (Measure.IMAGE, Measure.LOCATION, Measure.FUSED), []
@@ -117,6 +88,31 @@ def scaling_tables(scaling: dict, whole: dict) -> str:
                 rows.append([f"{facts['rows'][name]['label']}, {regime}", *found])
         parts.append(markdown_table(headings, rows))
     return "\n".join(parts)
+
+
+def tuning_table(report: dict) -> str:
+    """Location alone and calibrated product, by what is pre-trained and what head is on it."""
+    rows, shots = report["rows"], list(dict.fromkeys(row["shot"] for row in report["rows"]))
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    values = {
+        (r["tower"], r["head"], r["task"], r["shot"], r["measure"]): f"{100 * r['top1']:.1f}"
+        for r in rows
+    }
+    pairs = list(dict.fromkeys((row["tower"], row["head"]) for row in rows))
+    cells = [
+        [
+            f"{tower}; {head}",
+            *(
+                f"{values[tower, head, task, shot, 'location']} / "
+                f"{values[tower, head, task, shot, 'fused']}"
+                for task in tasks
+                for shot in shots
+            ),
+        ]
+        for tower, head in pairs
+    ]
+    headings = [f"{task}, {shot}" for task in tasks for shot in shots]
+    return markdown_table(["location alone / calibrated product, %", *headings], cells)
 
 
 def probe_tables(report: dict) -> str:

@@ -228,6 +228,9 @@ def test_the_labelled_rows_of_another_run_are_used_again(evaluated, features, tm
         (["--shots", "3,3"], "none twice"),
         (["--preset", "nowhere.yaml"], "nowhere.yaml"),
         (["--config", "nowhere.yaml"], "nowhere.yaml"),
+        (["--baseline", "mse", "--row", "knn"], "the baseline mse is no row of the table"),
+        (["PHOTOS", "--row", "nothing"], "no row 'nothing'; rows are image"),
+        (["PHOTOS", "--preset", "nothing"], "nothing"),
         (["--folds", "4"], "bluemarble comes with folds of its own"),
         (["--buffer", "10"], "bluemarble comes with folds of its own"),
         (["--blocks", "2"], "bluemarble comes with folds of its own"),
@@ -238,14 +241,17 @@ def test_the_labelled_rows_of_another_run_are_used_again(evaluated, features, tm
         (["nowhere/table.csv", "--buffer", "-1"], "buffer"),
     ],
 )
-def test_bad_input_is_one_line_before_any_work(capsys, monkeypatch, tmp_path, arguments, message):
+def test_bad_input_is_one_line_before_any_work(
+    capsys, monkeypatch, tmp_path, pictures, arguments, message
+):
     def long(*_):
         raise AssertionError("long work")
 
     monkeypatch.setattr(BlueMarbleSource, "load", long)
     monkeypatch.setattr(evaluate_work, "compute_features", long)
     monkeypatch.chdir(tmp_path)
-    assert message in refused(capsys, monkeypatch, *arguments, "-o", tmp_path / "run")
+    given = [str(pictures) if argument == "PHOTOS" else argument for argument in arguments]
+    assert message in refused(capsys, monkeypatch, *given, "-o", tmp_path / "run")
 
 
 def test_wrong_settings_in_a_file_are_named(capsys, monkeypatch, tmp_path):

@@ -148,8 +148,7 @@ def evaluate(
     from geocsp.commands import evaluate_work as work
     from geocsp.train.examples import is_features
 
-    if baseline is not None and baseline not in settings.rows:
-        raise DataError(f"the baseline {baseline} is no row of the table; add it with --row")
+    work.check_rows(settings, preset)
     if options != ReadOptions() and (source == _BLUEMARBLE or is_features(source)):
         raise DataError(f"{source} is not read as a table; leave the options of reading out")
     division = Division(folds, blocks, buffer)

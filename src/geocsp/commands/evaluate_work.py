@@ -41,6 +41,19 @@ TITLES = {
 """What the measures are called in narrow columns."""
 
 
+def check_rows(settings: EvaluateSettings, preset: str | None) -> None:
+    """Find wrong names before long work.
+
+    Raises:
+        DataError: there is no such row, preset or file, or the baseline is no row of the table.
+    """
+    names = [row.name for row in rows_named(settings.rows, _paper(None, preset), 1)]
+    if settings.baseline not in (*names, EvaluateSettings.baseline):
+        raise DataError(
+            f"the baseline {settings.baseline} is no row of the table; add it with --row"
+        )
+
+
 def bluemarble_source(points: int, views: int) -> Source:
     """Blue Marble tiles."""
     return BlueMarbleSource(points=points, views=views)
@@ -98,7 +111,6 @@ def run(
     from geocsp.evaluate.report import write_report, write_tables
 
     paper = _paper(source, preset)
-    rows_named(settings.rows, paper, 1)  # a wrong name is told before long work
     rows = rows_named(settings.rows, paper, source.load().features.shape[1])
     results = evaluate(source, rows, settings, output, workers=workers)
     write_tables(results, output)
@@ -106,7 +118,7 @@ def run(
     return results
 
 
-def _paper(source: Source, name: str | None) -> Preset:
+def _paper(source: Source | None, name: str | None) -> Preset:
     if name is None:
         return PAPER_ON_TILES if isinstance(source, BlueMarbleSource) else PAPER
     if name in PRESETS:
