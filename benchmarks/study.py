@@ -14,6 +14,7 @@ alone, priors without weights, supervised training alone, the paper's CSP, and `
 The settings of ``best`` were chosen before, on fold 0 (tune.py), which is never tested here.
 
 python benchmarks/study.py [main] [scaling] [transductive] [factors]    writes benchmarks/study.json
+python benchmarks/study.py pictures    draws the main table into benchmarks/study
 
 Run folders with everything (reports, labelled rows, answers) are left in runs/study.
 """
@@ -24,9 +25,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from geocsp.data.named.bluemarble import bluemarble
+from geocsp.demo.figures import COLOURS, write_figures
 from geocsp.evaluate.bluemarble_rows import PAPER_ON_TILES
 from geocsp.evaluate.fewshot import Shot
 from geocsp.evaluate.report import write_report, write_tables
+from geocsp.evaluate.results import Results
 from geocsp.evaluate.rows import Row, rows_named
 from geocsp.evaluate.run import evaluate
 from geocsp.evaluate.settings import EvaluateSettings
@@ -134,9 +138,22 @@ def run(name: str) -> dict[str, Any]:
     return {key: results.facts[key] for key in kept} | {"table": results.facts["table"]}
 
 
+def pictures() -> None:
+    """Pictures of the main table for the README."""
+    results = Results.read(RUNS / "main")
+    rows = {name: row for name, row in results.facts["rows"].items() if name in COLOURS}
+    shown = replace(results, facts=results.facts | {"rows": rows})
+    folder = Path(__file__).with_suffix("")
+    folder.mkdir(exist_ok=True)
+    write_figures(shown, bluemarble(20_000), folder)
+
+
 def main() -> None:
     path = Path(__file__).with_suffix(".json")
     for name in sys.argv[1:] or ("main", "scaling", "transductive", "factors"):
+        if name == "pictures":
+            pictures()
+            continue
         facts = run(name)
         found = json.loads(path.read_text()) if path.is_file() else {}
         path.write_text(json.dumps(found | {name: facts}, indent=1) + "\n")
