@@ -20,16 +20,15 @@ FOLDER = ROOT / "benchmarks"
 
 
 def main() -> None:
-    names = ("study", "encoders", "location", "data", "train", "probes", "tune")
-    study, encoders, speed, data, train, probes, tune = (
+    names = ("study", "encoders", "location", "data", "train", "tune")
+    study, encoders, speed, data, train, tune = (
         json.loads((FOLDER / f"{name}.json").read_text()) for name in names
     )
     texts = {
         (ROOT / "README.md", "tables"): readme(study["main"]),
         (FOLDER / "RESULTS.md", "main"): main_tables(study["main"]),
         (FOLDER / "RESULTS.md", "tuning"): tuning_table(tune),
-        (FOLDER / "RESULTS.md", "scaling"): scaling_tables(study["scaling"], study["transductive"]),
-        (FOLDER / "RESULTS.md", "probes"): probe_tables(probes),
+        (FOLDER / "RESULTS.md", "transductive"): transductive_tables(study["transductive"]),
         (FOLDER / "RESULTS.md", "location speed"): encoder_tables.speed(speed),
         (FOLDER / "RESULTS.md", "data"): reading(data),
         (FOLDER / "RESULTS.md", "training"): training(train),
@@ -68,24 +67,22 @@ def main_tables(facts: dict) -> str:
     return "\n".join(parts)
 
 
-def scaling_tables(scaling: dict, whole: dict) -> str:
-    """Top-1 by the number of images that pre-training has seen."""
+def transductive_tables(facts: dict) -> str:
+    """Top-1 by whether pre-training has seen the tiles of the test fold."""
     measures, parts = (Measure.IMAGE, Measure.LOCATION, Measure.FUSED), []
-    shots = whole["data"]["shots"]
-    for task in whole["data"]["tasks"]:
+    shots = facts["data"]["shots"]
+    for task in facts["data"]["tasks"]:
         headings = [f"{task}, Top-1, %"]
         headings += [f"{measure}, {shot}" for measure in measures for shot in shots]
         rows = []
-        for facts in (scaling, whole):
-            keys = dict.fromkeys((c["row"], c["regime"]) for c in facts["table"])
-            for name, regime in keys:
-                cells = {
-                    c["shot"]: c
-                    for c in facts["table"]
-                    if (c["task"], c["row"], c["regime"]) == (task, name, regime)
-                }
-                found = [interval(cells[s][m]["top1"]) for m in measures for s in shots]
-                rows.append([f"{facts['rows'][name]['label']}, {regime}", *found])
+        for name, regime in dict.fromkeys((c["row"], c["regime"]) for c in facts["table"]):
+            cells = {
+                c["shot"]: c
+                for c in facts["table"]
+                if (c["task"], c["row"], c["regime"]) == (task, name, regime)
+            }
+            found = [interval(cells[s][m]["top1"]) for m in measures for s in shots]
+            rows.append([f"{facts['rows'][name]['label']}, {regime}", *found])
         parts.append(markdown_table(headings, rows))
     return "\n".join(parts)
 
@@ -113,24 +110,6 @@ def tuning_table(report: dict) -> str:
     ]
     headings = [f"{task}, {shot}" for task in tasks for shot in shots]
     return markdown_table(["location alone / calibrated product, %", *headings], cells)
-
-
-def probe_tables(report: dict) -> str:
-    """Scores of frozen embeddings: accuracy of classes, R2 of numbers."""
-    parts = []
-    labels = list(dict.fromkeys(row["label"] for row in report["results"]))
-    for folds in report["settings"]["folds"]:
-        for head in report["settings"]["heads"]:
-            found: dict[str, dict[str, str]] = {}
-            for row in report["results"]:
-                if (row["folds"], row["head"]) == (folds, head):
-                    mean = row["scores"][row["metric"]]["mean"]
-                    found.setdefault(row["encoder"], {})[row["label"]] = f"{mean:.3f}"
-            rows = [
-                [name, *(cells.get(label, "") for label in labels)] for name, cells in found.items()
-            ]
-            parts.append(markdown_table([f"{folds} folds, {head}", *labels], rows))
-    return "\n".join(parts)
 
 
 def reading(results: dict) -> str:

@@ -21,7 +21,16 @@ def geocsp_command(*arguments, code=None):
 def test_help_lists_only_verbs_that_have_help():
     shown = CliRunner().invoke(app, ["--help"]).output
     verbs = re.findall(r"^│ (\w+) ", shown, flags=re.MULTILINE)
-    assert verbs == ["demo", "check", "features", "pretrain", "import"]
+    assert verbs == [
+        "demo",
+        "check",
+        "features",
+        "pretrain",
+        "evaluate",
+        "compare",
+        "probe",
+        "import",
+    ]
     for verb in verbs:
         run = CliRunner().invoke(app, [verb, "--help"])
         assert run.exit_code == 0

@@ -268,7 +268,7 @@ def test_rows_do_not_depend_on_the_others(whole, tmp_path):
         ({"seeds": 2}, "settings"),
         ({"seed": 1}, "settings and seed"),
         ({"names": ("knn",)}, "settings and rows"),
-        ({"source": replace(SOURCE, points=301)}, "data"),
+        ({"source": replace(SOURCE, points=301)}, "source and data"),
         ({"shots": (Shot(per_class=1),)}, "settings and data"),
         ({"baseline": "knn"}, "settings and baseline"),
     ],

@@ -1,5 +1,4 @@
 from dataclasses import replace
-from importlib.util import find_spec
 
 import pytest
 import torch
@@ -7,30 +6,6 @@ from PIL import Image
 from skimage import data as photographs
 
 from geocsp.images.decode import decode
-
-_OPERATORS = ("nms", "qnms")
-
-
-def _declare_missing_operators():
-    """Let torchvision be imported where its compiled part does not fit torch; nothing calls it."""
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for name in _OPERATORS:
-        if not hasattr(torch.ops.torchvision, name):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    return library
-
-
-def _is_broken():
-    if find_spec("torchvision") is None:
-        return False
-    try:
-        import torchvision  # noqa: F401
-    except RuntimeError as error:
-        return "torchvision::" in str(error)
-    return False
-
-
-_LIBRARY = _declare_missing_operators() if _is_broken() else None
 
 
 @pytest.fixture(scope="session")
