@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,10 @@ from geocsp.evaluate.benchmark import Benchmark
 from geocsp.evaluate.results import Measure
 from geocsp.evaluate.rows import Row
 from geocsp.fusion import Calibration, Support, fit_calibration, fit_guarded_fusion, fused_logits
-from geocsp.linear_prior import LinearPrior
-from geocsp.model import GeoModel, GeoPrior
+from geocsp.model import GeoModel
 from geocsp.presets import Preset
 from geocsp.priors import default_grid, fit_prior
-from geocsp.train.finetune import finetune
-from geocsp.train.linear import fit_linear_prior, self_train
+from geocsp.train.priors import ImageTeacher, train_prior
 
 _UNLIKELY = math.log(1e-12)
 
@@ -115,47 +113,33 @@ def fit_place(
         )
         return Place(prior, len(classes), prior.parameters_stored, settings)
     assert row.preset is not None
-    if row.preset.linear is not None and model is not None:
-        trained: GeoPrior | LinearPrior = _linear(row.preset, setting, image, model)
-    else:
-        trained = row.preset.build_prior(classes, seed, model)
-        finetune(trained, places[chosen], codes[chosen], row.preset.finetune, seed=seed)
+    preset = row.preset if model is not None else replace(row.preset, linear=None)
+    pool = setting.placed(setting.train)
+    known = torch.full_like(pool, -1)
+    known[torch.searchsorted(pool, chosen)] = codes[chosen]
+    trained = train_prior(
+        preset,
+        classes,
+        places[pool],
+        known,
+        seed=seed,
+        pretrained=model,
+        teacher=_teacher(preset, setting, image),
+    )
     parameters = sum(weights.numel() for weights in trained.parameters())
     return Place(trained, len(classes), parameters, {})
 
 
-def _linear(
-    preset: Preset, setting: Setting, image: Mapping[str, Tensor], model: GeoModel
-) -> LinearPrior:
-    """Linear head; with self-training, the calibrated product teaches it all training places."""
-    assert preset.linear is not None
-    codes, places = setting.codes, setting.benchmark.places
-    chosen, pool = setting.placed(setting.subset), setting.placed(setting.train)
-    classes = setting.labels.names
-    prior = fit_linear_prior(
-        model.location,
-        places[chosen],
-        codes[chosen],
-        classes,
-        preset.linear,
-        unlabelled=places[pool],
-    )
-    if preset.linear.self_training is None:
-        return prior
-    known = torch.from_numpy(setting.benchmark.placed[setting.validation])
-    held = setting.placed(setting.validation)
-    teacher = fit_calibration(
-        image["validation"][known], prior.class_scores(places[held]), codes[held]
-    )
-    seen = image["train"][torch.from_numpy(setting.benchmark.placed[setting.train])]
-    answers = fused_logits(seen, prior.class_scores(places[pool]), teacher).softmax(dim=1)
-    return self_train(
-        prior,
-        places[pool],
-        answers,
-        torch.searchsorted(pool, chosen),
-        codes[chosen],
-        preset.linear.self_training,
+def _teacher(preset: Preset, setting: Setting, image: Mapping[str, Tensor]) -> ImageTeacher | None:
+    """What the image says, for presets with self-training."""
+    if preset.linear is None or preset.linear.self_training is None:
+        return None
+    held, placed = setting.placed(setting.validation), setting.benchmark.placed
+    return ImageTeacher(
+        image["train"][torch.from_numpy(placed[setting.train])],
+        image["validation"][torch.from_numpy(placed[setting.validation])],
+        setting.benchmark.places[held],
+        setting.codes[held],
     )
 
 
