@@ -97,6 +97,20 @@ class GeoModel(Saved):
         set_training(self.image, self.training)
         return names
 
+    def with_image(self, image: ImageEncoder) -> GeoModel:
+        """The same model with the image encoder that its features came from, so it takes images.
+
+        Args:
+            image: encoder with features of size F; all weights but its own are shared.
+
+        Raises:
+            ValueError: the encoder's features are of another size.
+        """
+        hidden = None if self.hidden is None else self.hidden.out_features
+        model = GeoModel(self.location, len(self.feature_mean), image=image, hidden=hidden)
+        model.load_state_dict(self.state_dict(), strict=False, assign=True)
+        return model.train(self.training)
+
     def train(self, mode: bool = True) -> Self:
         """Training mode, or evaluation mode; frozen parts of the image encoder know the latter."""
         super().train(mode)
@@ -129,7 +143,7 @@ class GeoModel(Saved):
 
     def standardised(self, images: Tensor) -> Tensor:
         """Features of images as the projection gets them, ``(B, F)``, for use as a target."""
-        features = self._features(images).detach()
+        features = self.features(images).detach()
         return (features - self.feature_mean) / self.feature_deviation
 
     def project_image(self, images: Tensor) -> Tensor:
@@ -140,11 +154,15 @@ class GeoModel(Saved):
         first = self.projection if self.hidden is None else self.hidden
         weight = first.weight / self.feature_deviation
         bias = first.bias - weight @ self.feature_mean
-        projected = F.linear(self._features(images).to(weight.dtype), weight, bias)
+        projected = F.linear(self.features(images).to(weight.dtype), weight, bias)
         return projected if self.hidden is None else self.projection(projected.relu())
 
-    def _features(self, images: Tensor) -> Tensor:
-        """Image features as they are, and those of the encoder, ``(B, F)``."""
+    def features(self, images: Tensor) -> Tensor:
+        """Image features of ``images``, ``(B, F)``: as they are, or made by the encoder.
+
+        Raises:
+            ValueError: these are images, and the model has no encoder.
+        """
         if images.ndim == 2:
             return images
         if self.image is None:
