@@ -26,6 +26,7 @@ def test_help_lists_only_verbs_that_have_help():
         "check",
         "features",
         "pretrain",
+        "finetune",
         "evaluate",
         "compare",
         "probe",

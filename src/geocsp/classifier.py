@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import copy
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from geocsp.errors import DataError
 from geocsp.fusion import Calibration, GuardedFusion, Mixture, Support
 from geocsp.linear_prior import LinearPrior
 from geocsp.model import GeoModel, GeoPrior
@@ -60,15 +61,20 @@ class GeoClassifier(Saved):
                 f"the image head has {head.linear.out_features} classes, the prior "
                 f"{len(prior.class_names)}"
             )
-        self.model, self.prior, self.aligned = model, prior, aligned
+        shared = prior.location is model.location  # a folder holds every weight under one name
+        self.model, self.prior = model, copy.deepcopy(prior) if shared else prior
+        self.aligned = aligned
         self.head = head.linear
         self.register_buffer("head_mean", head.mean)
         self.register_buffer("head_deviation", head.deviation)
-        self.register_buffer("support", torch.zeros(0, 2) if support is None else support)
+        places = torch.zeros(0, 2) if support is None else support.double()
+        self.register_buffer("support", places)
         self.head_mean: Tensor
         self.head_deviation: Tensor
         self.support: Tensor
         self._fusion = fusion or Calibration()
+        if isinstance(self._fusion, GuardedFusion) and not len(places):
+            raise ValueError("a guarded fusion needs the places that the prior was trained on")
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -79,6 +85,15 @@ class GeoClassifier(Saved):
     def fusion(self) -> Calibration | Mixture | GuardedFusion:
         """What joins image and place."""
         return self._fusion
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Load weights, and with them the places by which a guarded fusion goes."""
+        result = super().load_state_dict(state_dict, strict, assign)
+        if isinstance(self._fusion, GuardedFusion):
+            self._fusion = replace(self._fusion, support=Support(self.support))
+        return result
 
     def image_logits(self, images: Tensor) -> Tensor:
         """Class logits of images alone, without gradient, ``(N, Q)``."""
@@ -122,15 +137,14 @@ class GeoClassifier(Saved):
 
     def config(self) -> dict[str, Any]:
         """Settings that rebuild the classifier."""
-        guarded = isinstance(self.fusion, GuardedFusion)
-        values = self.fusion.to_dict() if isinstance(self.fusion, GuardedFusion) else None
+        joins = self._fusion
+        fusion = joins.to_dict() if isinstance(joins, GuardedFusion) else asdict(joins)
         return {
             "geo_model": self.model.config(),
             "prior": {"model": self.prior.kind} | self.prior.config(),
             "aligned": self.aligned,
-            "guarded": guarded,
-            "fusion": values or asdict(self.fusion),
-            "support": [[float(v) for v in row] for row in self.support.double()],
+            "fusion": fusion,
+            "support": len(self.support),
         }
 
     @classmethod
@@ -142,16 +156,12 @@ class GeoClassifier(Saved):
         size = model.location.dim if aligned else len(model.feature_mean)
         linear = nn.Linear(size, len(prior.class_names))
         head = ImageHead(torch.zeros(size), torch.ones(size), linear)
-        support = torch.tensor(config["support"], dtype=torch.float64).reshape(-1, 2)
-        fusion = _fusion_of(config["fusion"], config["guarded"], support)
+        support = torch.zeros(config["support"], 2, dtype=torch.float64)
+        fusion = _fusion_of(config["fusion"], support)
         return cls(model, prior, head, aligned=aligned, fusion=fusion, support=support)
 
 
-def _fusion_of(
-    values: dict[str, Any], guarded: bool, support: Tensor
-) -> Calibration | Mixture | GuardedFusion:
-    if guarded:
-        if not len(support):
-            raise DataError("a guarded fusion is saved with the places of its support")
+def _fusion_of(values: dict[str, Any], support: Tensor) -> Calibration | Mixture | GuardedFusion:
+    if "guard" in values:
         return GuardedFusion.from_dict(values, Support(support))
     return Mixture(**values) if "place_weight" in values else Calibration(**values)

@@ -13,6 +13,7 @@ from geocsp.commands.compare import compare
 from geocsp.commands.demo import demo
 from geocsp.commands.evaluate import evaluate
 from geocsp.commands.features import features
+from geocsp.commands.finetune import finetune
 from geocsp.commands.import_ import import_
 from geocsp.commands.pretrain import pretrain
 from geocsp.commands.probe import probe
@@ -47,6 +48,7 @@ app.command("demo")(demo)
 app.command("check")(check)
 app.command("features")(features)
 app.command("pretrain")(pretrain)
+app.command("finetune")(finetune)
 app.command("evaluate")(evaluate)
 app.command("compare")(compare)
 app.command("probe")(probe)

@@ -77,8 +77,7 @@ def load_with_images(
         raise DataError(f"{source} holds a {model.kind}, which takes no images")
     if model.image is not None:
         return model
-    folder = Path(source).expanduser()
-    run = next((f for f in (folder, folder.parent) if (f / RUN_CONFIG).is_file()), None)
+    run = run_of(source)
     if run is None:
         raise DataError(
             f"{source} takes image features and does not say of which encoder; name the run "
@@ -98,6 +97,12 @@ def load_with_images(
         raise DataError(
             f"{source} was trained on other features than those of {tower.encoder}: {error}"
         ) from error
+
+
+def run_of(source: str | Path) -> Path | None:
+    """The run folder that a model's address names, or in which the model lies."""
+    folder = Path(source).expanduser()
+    return next((f for f in (folder, folder.parent) if (f / RUN_CONFIG).is_file()), None)
 
 
 def geo_model_of(model: LocationModel, source: str | Path) -> GeoModel:

@@ -93,7 +93,7 @@ def work(device: torch.device, job: Job) -> None:
     """
     first = Process.current().is_first
     watchers = _watchers(job) if first else []
-    with _Bar() as bar:
+    with ImagesBar() as bar:
         examples = read_examples(
             job.source,
             lambda: read_source(job.source, job.options, job.output),
@@ -126,7 +126,7 @@ def _watchers(job: Job) -> list[Watcher]:
     return watchers
 
 
-class _Bar:
+class ImagesBar:
     """Shows on a terminal how far the images are, once there is something to show."""
 
     def __init__(self) -> None:
@@ -136,7 +136,7 @@ class _Bar:
         self._bar = Progress(*columns, console=console, transient=True, disable=quiet)
         self._task = self._bar.add_task("images", total=None)
 
-    def __enter__(self) -> _Bar:
+    def __enter__(self) -> ImagesBar:
         return self
 
     def __call__(self, state: ExtractProgress) -> None:

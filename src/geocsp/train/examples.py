@@ -66,6 +66,7 @@ class Examples:
         time: ``(N, 2)`` date and hour, NaN where unknown.
         label: classes.
         group: photographers or sites.
+        split: which part of the data each row is of.
         key: changes whenever an image, or how its features are made, changes.
         notes: what was guessed, repaired or left out, one sentence each.
         problems: rows of the source that could not be used.
@@ -76,6 +77,7 @@ class Examples:
     time: Tensor | None = None
     label: Categories | None = None
     group: Categories | None = None
+    split: Categories | None = None
     key: str = ""
     notes: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
@@ -94,6 +96,7 @@ class Examples:
             None if table.time is None else torch.from_numpy(table.time).float(),
             table.label,
             table.group,
+            table.split,
             key,
             table.notes,
             table.problems,
@@ -153,6 +156,7 @@ class Examples:
             time=_of(self.time, index),
             label=None if self.label is None else self.label.take(rows),
             group=None if self.group is None else self.group.take(rows),
+            split=None if self.split is None else self.split.take(rows),
         )
 
     def at_most(self, per_class: int | None, seed: int) -> Examples:

@@ -1,0 +1,130 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from geocsp.coords import sample_sphere
+from geocsp.data.table import Categories
+from geocsp.errors import DataError
+from geocsp.fusion import Support, fit_guarded_fusion
+from geocsp.presets import BEST, Component
+from geocsp.train.classifier import train_classifier
+from geocsp.train.examples import Examples
+from geocsp.train.finetune import FinetuneSettings, train_image_head
+
+NAMES = ("south", "middle", "north")
+PRESET = replace(BEST, location=Component("wrap", {"dim": 16, "hidden": 32}))
+TUNED = replace(PRESET, linear=None, finetune=FinetuneSettings(steps=4, batch_size=8))
+
+
+def examples(count=300, labelled=120, noise=3.0, seed=0):
+    """Places whose class is a zone of latitude, which features show with noise."""
+    draw = torch.Generator().manual_seed(seed)
+    places = sample_sphere(count, draw)
+    truth = (places[:, 1] > -20).long() + (places[:, 1] > 20).long()
+    features = torch.eye(3)[truth].repeat(1, 2) + noise * torch.randn(count, 6, generator=draw)
+    labels = torch.full((count,), -1)
+    labels[:labelled] = truth[:labelled]
+    return Examples(features, places, label=Categories(labels.numpy(), NAMES)), truth
+
+
+def trained(preset=PRESET, given=None, **options):
+    given = examples()[0] if given is None else given
+    model = preset.build_model(6, seed=3)
+    return model, *train_classifier(preset, model, given, seed=0, **options)
+
+
+def test_head_prior_and_fusion_are_those_of_the_functions_it_joins():
+    given, truth = examples()
+    held = torch.arange(90, 120)
+    model, classifier, report = trained(given=given, held_out=held)
+    taught = torch.arange(90)
+    rest = torch.cat([taught, torch.arange(120, 300)])
+    seen = model.embed_images(given.images) if report.aligned else given.images
+    head = train_image_head(seen[taught], truth[taught], 3, penalty=100.0, unlabelled=seen[rest])
+    assert torch.allclose(classifier.image_logits(given.images), head.logits(seen), atol=1e-5)
+    said = head.logits(seen).log_softmax(1)[held]
+    scores = classifier.class_scores(given.lonlat[held])
+    fusion = fit_guarded_fusion(
+        said, scores, truth[held], given.lonlat[held], Support(given.lonlat[taught].double())
+    )
+    found = classifier.fusion.logits(said, scores, given.lonlat[held])
+    assert torch.allclose(found, fusion.logits(said, scores, given.lonlat[held]))
+    assert (report.labelled, report.held_out, report.unlabelled) == (90, 30, 180)
+    assert report.top1["image"] == pytest.approx(
+        float((said.argmax(1) == truth[held]).float().mean())
+    )
+    assert (report.gain, report.error) == pytest.approx(
+        (fusion.evidence.gain, fusion.evidence.error), rel=1e-4
+    )
+
+
+def test_the_head_that_makes_held_out_labels_likelier_is_chosen():
+    given, truth = examples()
+    held = torch.arange(60, 120)
+    model, _, report = trained(given=given, held_out=held)
+    losses = {}
+    for aligned in (False, True):
+        seen = model.embed_images(given.images) if aligned else given.images
+        rest = torch.ones(300, dtype=torch.bool)
+        rest[held] = False
+        head = train_image_head(seen[:60], truth[:60], 3, penalty=100.0, unlabelled=seen[rest])
+        losses[aligned] = torch.nn.functional.cross_entropy(head.logits(seen[held]), truth[held])
+    assert report.aligned == (losses[True] < losses[False])
+
+
+def test_a_place_that_tells_the_class_helps_on_new_places():
+    _, classifier, report = trained()
+    fresh, truth = examples(400, 400, seed=5)
+    alone = classifier.image_probabilities(fresh.images).argmax(1) == truth
+    fused = classifier.probabilities(fresh.images, fresh.lonlat).argmax(1) == truth
+    assert float(fused.float().mean()) > float(alone.float().mean()) + 0.1
+    assert report.gain > report.error
+    assert 0 < report.blocks <= 5
+
+
+def test_a_fine_tuned_prior_and_images_without_places_do():
+    given = examples()[0]
+    given.lonlat[::7] = torch.nan
+    _, classifier, report = trained(TUNED, given)
+    assert report.labelled + report.held_out == 120
+    assert (
+        len(classifier.support) == int(given.lonlat[:, 0].isfinite()[:120].sum()) - report.held_out
+    )
+    assert bool(classifier.probabilities(given.images, given.lonlat).isfinite().all())
+
+
+def test_photos_of_one_town_are_held_out_in_small_blocks():
+    given = examples()[0]
+    given = replace(given, lonlat=given.lonlat / 1000 + torch.tensor([7.0, 50.0]))
+    _, _, report = trained(given=given)
+    assert report.blocks < 1
+    assert 0 < report.held_out < 60
+
+
+def test_the_same_seed_gives_the_same_classifier():
+    first, second = trained()[1], trained()[1]
+    given = examples()[0]
+    assert torch.equal(
+        first.probabilities(given.images, given.lonlat),
+        second.probabilities(given.images, given.lonlat),
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda e: replace(e, label=None), "no classes"),
+        (lambda e: replace(e, images=None), "image features"),
+        (
+            lambda e: replace(e, lonlat=torch.full((300, 2), torch.nan)),
+            "0 labelled images|cannot be",
+        ),
+        (lambda e: replace(e, lonlat=torch.zeros(300, 2)), "cannot be divided into blocks"),
+        (lambda e: replace(e, label=Categories(np.full(300, 7), NAMES)), "label of row 0 is 7"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_told(change, message):
+    with pytest.raises(DataError, match=message):
+        trained(given=change(examples()[0]))
