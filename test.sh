@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 python3 -m pip install --quiet -c constraints.txt \
-  -e '.[demo,geo,hub,onnx,photos,probes,ray,train,transformers,tune,wandb,test]'
+  -e '.[app,demo,docs,export,geo,hub,notebook,onnx,photos,probes,ray,search,train,transformers,tune,wandb,test]'
 # for its published weights and encoder alone: its dependencies would replace PyTorch
 python3 -m pip install --quiet --no-deps geoclip==1.3.0
 # torchvision and what builds on it: their dependencies would replace PyTorch, too

@@ -140,6 +140,7 @@ class ImagesBar:
         return self
 
     def __call__(self, state: ExtractProgress) -> None:
+        """Show the state of an extraction."""
         self._bar.start()
         self._bar.update(self._task, completed=state.done, total=state.total)
 

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from geocsp.checks import check_finite_rows
+from geocsp.checks import check_finite_rows, check_labels
 from geocsp.errors import DataError
 from geocsp.fusion.variants import Calibration, Fusion, Mixture, Variant
-from geocsp.train.finetune import check_labels
 
 _SMALLEST = 1e-12
 _PULL = 1e-3

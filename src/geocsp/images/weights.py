@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 import torch
 from torch import Tensor, nn
 
+from geocsp.checkpoints import read_checkpoint
 from geocsp.errors import DataError
 from geocsp.images.libraries import library, one_line
-from geocsp.interop.reading import read_checkpoint
 
 _NAMED = 4
 """So many tensors are named in a message,"""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from geocsp.checkpoints import Checkpoint, read_checkpoint, shown
 from geocsp.coords import check_lonlat
 from geocsp.errors import DataError
 from geocsp.interop.csp import is_csp, read_csp
@@ -14,7 +15,6 @@ from geocsp.interop.fcnet import is_geo_prior, is_sinr, read_geo_prior, read_sin
 from geocsp.interop.geoclip import is_geoclip, read_geoclip
 from geocsp.interop.inputs import checked_names
 from geocsp.interop.parts import prior_of
-from geocsp.interop.reading import Checkpoint, read_checkpoint, shown
 from geocsp.interop.satclip import is_satclip, read_satclip
 from geocsp.location.base import LocationEncoder
 from geocsp.model import GeoPrior

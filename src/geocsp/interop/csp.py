@@ -8,10 +8,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from geocsp.checkpoints import Checkpoint, shown
 from geocsp.errors import DataError
 from geocsp.interop.fcnet import read_geo_prior
 from geocsp.interop.parts import Network, Position, assemble, prior_of
-from geocsp.interop.reading import Checkpoint, shown
 from geocsp.location.angles import geometric_radii
 from geocsp.location.base import LocationEncoder
 from geocsp.location.heads import Head

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from geocsp.checkpoints import Checkpoint, shown
 from geocsp.errors import DataError
 from geocsp.interop.parts import Network, Position, assemble, prior_of, residual
-from geocsp.interop.reading import Checkpoint, shown
 from geocsp.location.heads import Head
 from geocsp.location.sinr import bands_of
 from geocsp.model import GeoPrior

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from geocsp.checkpoints import Checkpoint
 from geocsp.errors import DataError
 from geocsp.interop.parts import Network, Position, assemble
-from geocsp.interop.reading import Checkpoint
 from geocsp.location.base import LocationEncoder
 from geocsp.location.heads import Head
 

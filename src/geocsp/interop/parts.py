@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from geocsp.checkpoints import Checkpoint
 from geocsp.errors import DataError
-from geocsp.interop.reading import Checkpoint
 from geocsp.location.base import LocationEncoder
 from geocsp.location.heads import Head
 from geocsp.model import GeoPrior

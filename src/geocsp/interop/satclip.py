@@ -8,10 +8,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from geocsp.checkpoints import Checkpoint, shown
 from geocsp.errors import DataError
 from geocsp.interop.csp import at_radii, radii_of
 from geocsp.interop.parts import Network, Position, assemble, residual
-from geocsp.interop.reading import Checkpoint, shown
 from geocsp.location.base import LocationEncoder
 from geocsp.location.heads import Head
 

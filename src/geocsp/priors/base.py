@@ -13,10 +13,10 @@ from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 from torch import Tensor
 
+from geocsp.checks import check_labels
 from geocsp.coords import check_lonlat, unit_vectors
 from geocsp.data.splitters.base import Floats, Integers
 from geocsp.errors import DataError
-from geocsp.train.finetune import check_labels
 
 _SMALLEST = 1e-12
 """Probabilities keep at least this distance from 0 and 1, so that scores are finite."""

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from geocsp import registry
+from geocsp.checks import check_labels
 from geocsp.errors import DataError
 from geocsp.priors.base import PlacePrior
-from geocsp.train.finetune import check_labels
 
 Settings = Mapping[str, Any]
 """Settings of a prior by name."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from geocsp.checks import check_labels
 from geocsp.classifier import GeoClassifier
 from geocsp.errors import DataError
 from geocsp.fusion import Calibration, GuardedFusion, Support, fit_guarded_fusion, fused_logits
@@ -18,7 +19,7 @@ from geocsp.linear_prior import LinearPrior
 from geocsp.model import GeoModel, GeoPrior
 from geocsp.presets import Preset
 from geocsp.train.examples import Examples, Pixels
-from geocsp.train.finetune import ImageHead, check_labels, train_image_head
+from geocsp.train.finetune import ImageHead, train_image_head
 from geocsp.train.priors import ImageTeacher, train_prior
 from geocsp.train.validation import hold_out
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from geocsp.checks import check_finite_rows
+from geocsp.checks import check_finite_rows, check_labels
 from geocsp.errors import DataError
 from geocsp.model import GeoPrior
 from geocsp.objectives import NegativeSampling, presence_absence
@@ -227,15 +227,3 @@ def fit_linear(
 
     optimizer.step(closure)
     return linear
-
-
-def check_labels(labels: Tensor, rows: int, classes: int) -> None:
-    """Raise a DataError unless there are ``rows`` > 0 integer labels in [0, classes)."""
-    if len(labels) != rows or rows == 0:
-        raise DataError(f"need one label per row, at least one: {len(labels)} labels, {rows} rows")
-    if labels.dtype != torch.int64:
-        raise DataError(f"labels must be int64 class numbers, got {labels.dtype}")
-    wrong = (labels < 0) | (labels >= classes)
-    if bool(wrong.any()):
-        row = int(wrong.nonzero()[0])
-        raise DataError(f"label of row {row} is {int(labels[row])}, not in 0..{classes - 1}")

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from geocsp.checks import check_finite_rows
+from geocsp.checks import check_finite_rows, check_labels
 from geocsp.errors import DataError
 from geocsp.linear_prior import LinearPrior
 from geocsp.location.base import LocationEncoder
-from geocsp.train.finetune import check_labels, fit_linear, standardising
+from geocsp.train.finetune import fit_linear, standardising
 
 _ROUNDING = 1e-3
 _NOISE = 1e-5

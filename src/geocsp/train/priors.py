@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from geocsp.checks import check_labels
 from geocsp.errors import DataError
 from geocsp.fusion import fit_calibration, fused_logits
 from geocsp.linear_prior import LinearPrior
 from geocsp.model import GeoModel, GeoPrior
-from geocsp.train.finetune import check_labels, finetune
+from geocsp.train.finetune import finetune
 from geocsp.train.linear import SelfTraining, fit_linear_prior, self_train
 
 if TYPE_CHECKING:

@@ -22,8 +22,7 @@ from safetensors.torch import save_file
 from test_csp import PARAMS, tensors
 from test_geoclip import tensors as geoclip_tensors
 
-from geocsp import import_checkpoint
-from geocsp.interop import reading
+from geocsp import checkpoints, import_checkpoint
 
 FORMATS = [pytest.param(True, id="zip"), pytest.param(False, id="legacy")]
 
@@ -479,6 +478,6 @@ def test_threads_may_import_at_the_same_time(tmp_path):
 
 def test_numpy_numbers_of_either_byte_order_are_read():
     for order, data in (("<", b"\x07\x00\x00\x00"), (">", b"\x00\x00\x00\x07")):
-        kind = reading._NumpyType("i4", False, True)
+        kind = checkpoints._NumpyType("i4", False, True)
         kind.__setstate__((3, order, None, None, None, -1, -1, 0))
-        assert reading._numpy_scalar(kind, data) == 7
+        assert checkpoints._numpy_scalar(kind, data) == 7
