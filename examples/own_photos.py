@@ -12,6 +12,7 @@ from PIL.ExifTags import GPS, IFD
 import geocsp
 from geocsp.data.named.bluemarble import bluemarble
 from geocsp.data.splitters import Buffered, SpatialBlocks, split_table
+from geocsp.data.table import Categories
 from geocsp.evaluate import Shot
 from geocsp.images import EfficientNetLite0
 from geocsp.presets import BEST
@@ -35,26 +36,31 @@ def stand_in(folder: Path, count: int = 3000) -> Path:
 
 folder = Path(sys.argv[1]) if len(sys.argv) > 1 else stand_in(Path(tempfile.mkdtemp()))
 table = split_table(geocsp.read(folder), Buffered(SpatialBlocks(), km=150))
-features = geocsp.compute_features(EfficientNetLite0(pixels=64), table)
-image, lonlat = features.read(), torch.from_numpy(features.table.lonlat).float()
-labels, names = torch.from_numpy(features.table.labels), features.table.class_names
-codes, parts = torch.from_numpy(features.table.split.codes), features.table.split.names
-rows = {part: (codes == code).nonzero()[:, 0] for code, part in enumerate(parts)}
-train, held, test = rows["train"], rows["validation"], rows["test"]
-model = BEST.build_model(image.shape[1], seed=0)  # no labels so far
-model.standardise_by(image[train])
-geocsp.pretrain(model, BEST.build_objective(0), image[train], lonlat[train], BEST.pretrain, seed=0)
+encoder = EfficientNetLite0(pixels=64)
+features = geocsp.compute_features(encoder, table)
+codes, parts = features.table.split.codes, features.table.split.names
+rows = {part: np.flatnonzero(codes == code) for code, part in enumerate(parts)}
+seen, test = features.take(rows["train"]), features.take(rows["test"])
+lonlat = torch.from_numpy(seen.table.lonlat).float()
+model = BEST.build_model(features.shape[1], seed=0)  # no labels so far
+model.standardise_by(seen)
+geocsp.pretrain(model, BEST.build_objective(0), seen.read(), lonlat, BEST.pretrain, seed=0)
 
-few = train[Shot(ratio=0.1).rows(labels[train].numpy(), seed=0)]
-shown = torch.full_like(labels, -1).index_copy(0, few, labels[few])  # -1 = no label
-shaped = model.embed_images(image)
-head = geocsp.train_image_head(shaped[few], labels[few], len(names), penalty=100.0)
-said = head.logits(shaped).log_softmax(dim=1)
-teacher = geocsp.ImageTeacher(said[train], said[held], lonlat[held], labels[held])
-prior = geocsp.train_prior(
-    BEST, names, lonlat[train], shown[train], seed=0, pretrained=model, teacher=teacher
-)
-fused = geocsp.fuse(said[test].exp(), prior, lonlat[test])
-for name, answer in (("image", said[test]), ("image and place", fused)):
-    accuracy = (answer.argmax(dim=1) == labels[test]).double().mean()
+labels = seen.table.labels
+few = Shot(ratio=0.15).rows(labels, seed=0)
+shown = np.full_like(labels, -1)  # -1 = no label
+shown[few] = labels[few]
+label = Categories(shown, seen.table.class_names)
+examples = geocsp.Examples(seen, lonlat, label=label)
+classifier, report = geocsp.train_classifier(BEST, model, examples, seed=0)
+print(report)
+
+image, places = test.read(), torch.from_numpy(test.table.lonlat).float()
+truth = torch.from_numpy(test.table.labels)
+answers = {
+    "image": classifier.image_probabilities(image),
+    "image and place": classifier.probabilities(image, places),
+}
+for name, answer in answers.items():
+    accuracy = (answer.argmax(dim=1) == truth).double().mean()
     print(f"{name}: {accuracy:.1%} of {len(test)} test images with {len(few)} labels")

@@ -26,6 +26,7 @@ from geocsp.predict import fuse
 from geocsp.registry import available, create
 from geocsp.times import times_of
 from geocsp.train.classifier import train_classifier
+from geocsp.train.examples import Examples
 from geocsp.train.finetune import FinetuneSettings, ImageHead, finetune, train_image_head
 from geocsp.train.linear import LinearSettings, SelfTraining, fit_linear_prior, self_train
 from geocsp.train.pretrain import pretrain
@@ -38,6 +39,7 @@ __all__ = [
     "Bands",
     "Calibration",
     "Columns",
+    "Examples",
     "Features",
     "FinetuneSettings",
     "GeoClassifier",

@@ -59,7 +59,7 @@ def test_photos_in_folders_become_a_classifier_that_takes_photos(photos, run, tm
     done = finetune(photos, "-m", run, "-o", tmp_path, "--json")
     assert done.exit_code == 0, done.output
     facts = json.loads(done.stdout)
-    assert facts["labelled"] + facts["held_out"] == 60
+    assert (facts["labelled"], facts["held_out"], facts["folds"]) == (60, 60, 5)
     assert facts == json.loads((tmp_path / "finetune.json").read_text())
     assert facts["versions"].keys() >= {"geocsp", "torch"}
     assert "broken.png" in (tmp_path / "quarantine.csv").read_text()
@@ -75,7 +75,7 @@ def test_photos_in_folders_become_a_classifier_that_takes_photos(photos, run, tm
 def test_the_features_of_the_run_serve_as_source(run, tmp_path):
     done = finetune(run / "features", "-m", run, "-o", tmp_path / "a")
     assert done.exit_code == 0, done.output
-    assert re.search(r"accuracy on these: image \d+\.\d%, location", done.output)
+    assert re.search(r"held out: image \d+\.\d%, location", done.output)
     with_other = finetune(
         run / "features", "-m", run / "model", "-o", tmp_path / "b", "--seed", "1"
     )
@@ -93,7 +93,7 @@ def test_a_split_says_what_is_held_out_and_what_is_not_seen(photos, run, tmp_pat
     done = finetune(table, "-m", run, "-o", tmp_path / "out", "--json")
     assert done.exit_code == 0, done.output
     facts = json.loads(done.stdout)
-    assert (facts["labelled"], facts["held_out"], facts["blocks"]) == (30, 15, 0.0)
+    assert (facts["labelled"], facts["held_out"], facts["folds"]) == (30, 15, 1)
 
 
 def test_places_without_images_make_a_location_prior(run, tmp_path):

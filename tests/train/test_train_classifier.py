@@ -9,7 +9,7 @@ from geocsp.data.table import Categories
 from geocsp.errors import DataError
 from geocsp.fusion import Support, fit_guarded_fusion
 from geocsp.presets import BEST, Component
-from geocsp.train.classifier import train_classifier
+from geocsp.train.classifier import _parts, train_classifier
 from geocsp.train.examples import Examples
 from geocsp.train.finetune import FinetuneSettings, train_image_head
 
@@ -74,6 +74,49 @@ def test_the_head_that_makes_held_out_labels_likelier_is_chosen():
     assert report.aligned == (losses[True] < losses[False])
 
 
+def test_every_label_calibrates_while_it_is_held_out_and_is_trained_on_in_the_end():
+    given, truth = examples()
+    model, classifier, report = trained(TUNED, given)
+    assert (report.labelled, report.held_out, report.folds) == (120, 120, 5)
+    seen = model.embed_images(given.images) if report.aligned else given.images
+    head = train_image_head(seen[:120], truth[:120], 3, penalty=100.0, unlabelled=seen)
+    assert torch.allclose(classifier.image_logits(given.images), head.logits(seen), atol=1e-5)
+    parts = _parts(given.lonlat, given.labels, torch.ones(300, dtype=torch.bool))
+    right = 0.0
+    for part in parts:
+        taught = torch.tensor([row for row in range(120) if row not in set(part.tolist())])
+        rest = torch.cat([taught, torch.arange(120, 300)]).sort().values
+        held = train_image_head(
+            seen[taught], truth[taught], 3, penalty=100.0, unlabelled=seen[rest]
+        )
+        right += float((held.logits(seen[part]).argmax(1) == truth[part]).sum())
+    assert report.top1["image"] == pytest.approx(right / 120)
+    assert len(classifier.support) == 120
+
+
+def test_blocks_are_whole_and_photos_of_one_place_stay_together():
+    given, _ = examples()
+    places = given.lonlat.clone()
+    places[60:90] = places[:30]
+    parts = _parts(places, given.labels, torch.ones(300, dtype=torch.bool))
+    fold = torch.full((300,), -1)
+    for number, part in enumerate(parts):
+        fold[part] = number
+    assert sorted(torch.cat(parts).tolist()) == list(range(120))
+    assert torch.equal(fold[60:90], fold[:30])
+    assert min(len(part) for part in parts) >= 10
+
+
+def test_the_only_image_of_a_class_does_not_calibrate():
+    given, _ = examples()
+    codes = given.labels.numpy().copy()
+    codes[0] = 3
+    given = replace(given, label=Categories(codes, (*NAMES, "rare")))
+    _, classifier, report = trained(given=given)
+    assert (report.labelled, report.held_out) == (120, 119)
+    assert classifier.class_names[-1] == "rare"
+
+
 def test_a_place_that_tells_the_class_helps_on_new_places():
     _, classifier, report = trained()
     fresh, truth = examples(400, 400, seed=5)
@@ -81,26 +124,21 @@ def test_a_place_that_tells_the_class_helps_on_new_places():
     fused = classifier.probabilities(fresh.images, fresh.lonlat).argmax(1) == truth
     assert float(fused.float().mean()) > float(alone.float().mean()) + 0.1
     assert report.gain > report.error
-    assert 0 < report.blocks <= 5
 
 
 def test_a_fine_tuned_prior_and_images_without_places_do():
     given = examples()[0]
     given.lonlat[::7] = torch.nan
     _, classifier, report = trained(TUNED, given)
-    assert report.labelled + report.held_out == 120
-    assert (
-        len(classifier.support) == int(given.lonlat[:, 0].isfinite()[:120].sum()) - report.held_out
-    )
+    assert report.labelled == report.held_out == 120
+    assert len(classifier.support) == int(given.lonlat[:120, 0].isfinite().sum())
     assert bool(classifier.probabilities(given.images, given.lonlat).isfinite().all())
 
 
-def test_photos_of_one_town_are_held_out_in_small_blocks():
+def test_photos_of_one_town_do():
     given = examples()[0]
     given = replace(given, lonlat=given.lonlat / 1000 + torch.tensor([7.0, 50.0]))
-    _, _, report = trained(given=given)
-    assert report.blocks < 1
-    assert 0 < report.held_out < 60
+    assert trained(given=given)[2].folds == 5
 
 
 def test_the_same_seed_gives_the_same_classifier():
@@ -119,9 +157,9 @@ def test_the_same_seed_gives_the_same_classifier():
         (lambda e: replace(e, images=None), "image features"),
         (
             lambda e: replace(e, lonlat=torch.full((300, 2), torch.nan)),
-            "0 labelled images|cannot be",
+            "0 different places",
         ),
-        (lambda e: replace(e, lonlat=torch.zeros(300, 2)), "cannot be divided into blocks"),
+        (lambda e: replace(e, lonlat=torch.zeros(300, 2)), "1 different places"),
         (lambda e: replace(e, label=Categories(np.full(300, 7), NAMES)), "label of row 0 is 7"),
     ],
 )

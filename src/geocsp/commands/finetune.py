@@ -32,15 +32,6 @@ def finetune(
             "was trained, or best."
         ),
     ] = None,
-    hold_out: Annotated[
-        float,
-        typer.Option(
-            min=0.01,
-            max=0.9,
-            help="Share of the labelled images, in whole blocks of the Earth, that only "
-            "calibrates; a source with a split validation brings its own.",
-        ),
-    ] = 0.2,
     seed: Annotated[int, typer.Option(min=0, help="Of blocks and training.")] = 0,
     licence: Annotated[
         str | None, typer.Option(help="Licence of the training data, for the model card.")
@@ -61,9 +52,9 @@ def finetune(
     """Train P(class | image), P(class | place) and what joins them, with few labels.
 
     Labels are a column of the source or the names of sub-folders; images without one help, too.
-    Some labelled images are held out: they choose whether the image head sees image features or the
-    embedding that places have shaped, calibrate the product, and say where the place is to be
-    trusted. Writes config.json, model.safetensors, a model card and finetune.json, which geocsp
+    Labelled images in spatial blocks are held out in turn (or those of a split "validation", for
+    good): they choose whether the image head sees image features or the embedding that places have
+    shaped, calibrate the product, and say where the place is to be trusted. Writes config.json, model.safetensors, a model card and finetune.json, which geocsp
     predict, map, geolocate and app take. A source without images makes a location prior.
 
     **Examples**
@@ -72,13 +63,11 @@ def finetune(
 
         geocsp finetune labels.csv --folder photos --label-column species --keep-unplaced
 
-        geocsp finetune runs/features -m runs/pretrain --hold-out 0.3 --json
+        geocsp finetune runs/features -m runs/pretrain --json
     """
     from geocsp.commands.finetune_work import Job, work
 
     prepare(output)
-    job = Job(
-        source, options, model, output, preset, hold_out, seed, licence, allow_download, workers
-    )
+    job = Job(source, options, model, output, preset, seed, licence, allow_download, workers)
     with resumable():
         work(job, as_json=as_json, strict=strict)

@@ -47,7 +47,6 @@ class Job:
     model: str
     output: Path
     preset: str | None
-    hold_out: float
     seed: int
     licence: str | None
     allow_download: bool
@@ -151,9 +150,7 @@ def _trained(
         return _trained_prior(preset, examples, model)
     assert model is not None
     kept, held = _divided(examples)
-    classifier, report = train_classifier(
-        preset, model, kept, seed=job.seed, held_out=held, share=job.hold_out
-    )
+    classifier, report = train_classifier(preset, model, kept, seed=job.seed, held_out=held)
     return classifier, asdict(report)
 
 
@@ -195,9 +192,8 @@ def _told(job: Job, facts: dict[str, Any], examples: Examples) -> str:
     lines = [f"{facts['labelled']:,} labelled places trained on"]
     if "held_out" in facts:
         lines = [
-            f"{facts['labelled']:,} labelled and {facts['unlabelled']:,} other images trained on, "
-            f"{facts['held_out']:,} labelled images held out",
-            "accuracy on these: "
+            f"{facts['labelled']:,} labelled and {facts['unlabelled']:,} other images trained on",
+            f"accuracy on {facts['held_out']:,} images while they were held out: "
             + ", ".join(f"{name} {value:.1%}" for name, value in facts["top1"].items()),
             "the place is trusted where it is like the training places"
             if facts["gain"] > facts["error"]

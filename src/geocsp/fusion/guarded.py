@@ -132,6 +132,7 @@ def fit_guarded_fusion(
     support: Support,
     variant: Variant = Variant.POWER,
     disagreement: Tensor | None = None,
+    signals: Tensor | None = None,
 ) -> GuardedFusion:
     """Fit fusion and trust in the place to held-out labels, and test whether the place helps.
 
@@ -152,6 +153,8 @@ def fit_guarded_fusion(
         support: where the prior was trained.
         variant: how image and place are joined.
         disagreement: ``(V,)`` of :func:`geocsp.fusion.ensemble`.
+        signals: ``(V, S)`` of :func:`geocsp.fusion.trust.signals_of`, where the rows were held out
+            in turn, each from another part of the support; by ``support`` if left out.
 
     Raises:
         DataError: shapes that do not fit, no rows, a label out of range, or values that are not
@@ -162,7 +165,8 @@ def fit_guarded_fusion(
     if lonlat.shape != (len(labels), 2):
         raise DataError(f"lonlat must be ({len(labels)}, 2), got {tuple(lonlat.shape)}")
     image = comparable(log_image)
-    signals = signals_of(support, lonlat, disagreement)
+    if signals is None:
+        signals = signals_of(support, lonlat, disagreement)
     placed = ~lonlat.isnan().any(dim=1)
     here = placed.unsqueeze(1)
     check_finite_rows(torch.where(here, scores, 0.0), "presence scores")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Self
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -13,18 +13,26 @@ from torch.nn import functional as F
 from geocsp.checks import check_labels
 from geocsp.classifier import GeoClassifier
 from geocsp.errors import DataError
-from geocsp.fusion import Calibration, GuardedFusion, Support, fit_guarded_fusion, fused_logits
+from geocsp.fusion import (
+    Calibration,
+    GuardedFusion,
+    Support,
+    fit_calibration,
+    fit_guarded_fusion,
+    fused_logits,
+)
+from geocsp.fusion.blocks import equal_blocks
+from geocsp.fusion.trust import signals_of
 from geocsp.images.features import Features
 from geocsp.linear_prior import LinearPrior
 from geocsp.model import GeoModel, GeoPrior
 from geocsp.presets import Preset
 from geocsp.train.examples import Examples, Pixels
 from geocsp.train.finetune import ImageHead, train_image_head
-from geocsp.train.priors import ImageTeacher, train_prior
-from geocsp.train.validation import hold_out
+from geocsp.train.priors import teach, train_prior
 
-_BLOCKS = (5.0, 1.0, 0.2, 0.05, 0.01, 0.002)
-"""Widths of blocks to hold out, degrees: the first that leaves enough rows on both sides."""
+_FOLDS = 5
+_MOST_HALVINGS, _ROWS_PER_BLOCK = 6, 4
 
 
 @dataclass(frozen=True)
@@ -32,21 +40,21 @@ class ClassifierReport:
     """What few labels gave.
 
     Attributes:
-        labelled: labelled images that head and prior were trained on.
+        labelled: labelled images that head and prior learned from.
         unlabelled: images without label that helped.
-        held_out: labelled images that chose the head and fitted the fusion.
-        blocks: width of the blocks that were held out, degrees; 0 if the rows were given.
+        held_out: labelled images that calibrate, each by what was not trained on it.
+        folds: parts in which they were held out in turn; 1 if they were held out for good.
         aligned: whether the image head takes embeddings that the places have shaped.
         gain: nats that the place takes off the loss of a held-out image, by cross-fitting.
         error: its standard error; the place is trusted only if the gain is above it.
         top1: accuracy on the held-out images, by "image", "location", "product" and "guarded"; the
-            first was chosen and the last fitted on these images.
+            kind of head was chosen, and the last fitted, on these images.
     """
 
     labelled: int
     unlabelled: int
     held_out: int
-    blocks: float
+    folds: int
     aligned: bool
     gain: float
     error: float
@@ -60,23 +68,24 @@ def train_classifier(
     *,
     seed: int,
     held_out: Tensor | None = None,
-    share: float = 0.2,
     penalty: float = 100.0,
 ) -> tuple[GeoClassifier, ClassifierReport]:
     """Train P(class | image, place) with few labels on a pre-trained model.
 
-    Labelled images in whole spatial blocks are held out. They choose whether the image head takes
-    image features or the embeddings that places have shaped, by the likelihood of their labels;
-    they calibrate the product; and they say where and whether the place is to be trusted.
+    Labelled images in spatial blocks are held out in turn, so that all of them calibrate, and all
+    of them are trained on in the end (stacking, Wolpert, Neural Networks 1992). What is said about
+    them while they are held out chooses whether the image head takes image features or the
+    embeddings that places have shaped, by the likelihood of the labels; it calibrates the product;
+    and it says where and whether the place is to be trusted.
 
     Args:
         preset: how the location prior is trained.
         model: pre-trained; it becomes part of the classifier.
         examples: N images as features, with classes for some of them (-1: none), and places, NaN
             where unknown.
-        seed: of blocks and of the prior's training.
-        held_out: ``(V,)`` labelled rows to hold out; chosen by the seed if left out.
-        share: of the labelled images to hold out, in (0, 1), if they are not given.
+        seed: of the prior's training.
+        held_out: ``(V,)`` labelled rows that are held out for good, and others never; for many
+            labels.
         penalty: L2 penalty of the image head.
 
     Returns:
@@ -88,34 +97,63 @@ def train_classifier(
     """
     if not model.location.time.dim:
         examples = replace(examples, time=None)
-    rows = _Rows.of(examples, held_out, share, seed)
-    aligned, head, said = _best_head(model, rows, penalty)
-    prior = _prior(preset, model, rows, said, seed)
-    scores = _scores(prior, rows)
-    support = rows.support()
-    held = said[rows.held]
+    rows = _Rows.of(examples, held_out)
+    job = _Job(preset, model, rows, seed, penalty)
+    aligned, said = job.best_images()
+    first = job.place_scores(said, None)
+    scores = job.place_scores(said, first) if job.self_trains else first
+    held = torch.cat([fold.held for fold in rows.folds])
+    labels, places = rows.labels[held], rows.lonlat[held]
+    logs = torch.cat([logs[fold.held] for logs, fold in zip(said, rows.folds, strict=True)])
+    final = rows.whole()
+    head, everything = job.image_head(final, aligned=aligned)
+    calibration = _calibrated(rows, logs, first, torch.ones(len(held), dtype=torch.bool))
+    prior = job.prior(final, everything, calibration)
+    support = rows.support(final)
     fusion = fit_guarded_fusion(
-        held, scores, rows.labels[rows.held], rows.lonlat[rows.held], Support(support)
+        logs, scores, labels, places, Support(support), signals=_signals(rows)
     )
     classifier = GeoClassifier(
         model, prior, head, aligned=aligned, fusion=fusion, support=support
     ).eval()
     report = ClassifierReport(
-        labelled=len(rows.taught),
-        unlabelled=int((rows.rest & (rows.labels == -1)).sum()),
-        held_out=len(rows.held),
-        blocks=rows.blocks,
+        labelled=len(final.taught),
+        unlabelled=int((final.rest & (rows.labels == -1)).sum()),
+        held_out=len(held),
+        folds=len(rows.folds),
         aligned=aligned,
         gain=fusion.evidence.gain,
         error=fusion.evidence.error,
-        top1=_accuracies(rows, held, scores, fusion),
+        top1=_accuracies(logs, scores, labels, rows.placed[held], fusion, _signals(rows)),
     )
     return classifier, report
 
 
 @dataclass(frozen=True, eq=False)
+class _Fold:
+    """Which rows are held out.
+
+    Attributes:
+        held: labelled rows that are held out and of a class that others are of, too; nobody could
+            tell the class of the rest.
+        rest: ``(N,)`` all that are not held out.
+        taught: labelled rows among these.
+    """
+
+    held: Tensor
+    rest: Tensor
+    taught: Tensor
+
+    @classmethod
+    def of(cls, held: Tensor, labels: Tensor) -> Self:
+        rest = torch.ones(len(labels), dtype=torch.bool).index_fill(0, held, False)
+        taught = (rest & (labels != -1)).nonzero()[:, 0]
+        return cls(held[torch.isin(labels[held], labels[taught])], rest, taught)
+
+
+@dataclass(frozen=True, eq=False)
 class _Rows:
-    """The images, and which of them do what.
+    """The images, and how they are held out.
 
     Attributes:
         features: ``(N, F)``.
@@ -124,10 +162,7 @@ class _Rows:
         classes: Q names.
         time: ``(N, 2)`` date and hour, or None.
         placed: ``(N,)`` which have a place.
-        held: ``(V,)`` labelled rows that are held out.
-        rest: ``(N,)`` all others.
-        taught: labelled rows to train on.
-        blocks: width of the blocks that are held out, degrees.
+        folds: what is held out in turn.
     """
 
     features: Tensor
@@ -136,36 +171,36 @@ class _Rows:
     classes: tuple[str, ...]
     time: Tensor | None
     placed: Tensor
-    held: Tensor
-    rest: Tensor
-    taught: Tensor
-    blocks: float
+    folds: tuple[_Fold, ...]
 
     @classmethod
-    def of(cls, examples: Examples, held: Tensor | None, share: float, seed: int) -> Self:
+    def of(cls, examples: Examples, held: Tensor | None) -> Self:
         features, labels, lonlat = _features(examples), examples.labels, examples.lonlat
         if labels is None or examples.label is None:
             raise DataError("the images have no classes; give a column or sub-folders of them")
         classes = examples.label.names
         check_labels(torch.where(labels == -1, 0, labels), len(features), len(classes))
         placed = lonlat.isfinite().all(dim=1)
-        blocks = 0.0
-        if held is None:
-            held, blocks = _held_out(lonlat, (placed & (labels != -1)).nonzero()[:, 0], share, seed)
-        rest = torch.ones(len(labels), dtype=torch.bool).index_fill(0, held, False)
-        taught = (rest & (labels != -1)).nonzero()[:, 0]
-        if not bool(placed[taught].any()) or not len(held):
-            raise DataError(
-                f"{int(placed[taught].sum())} labelled images with a place are left to train on "
-                f"and {len(held)} to hold out; label more images that have a place"
-            )
-        return cls(
-            features, lonlat, labels, classes, examples.time, placed, held, rest, taught, blocks
-        )
+        parts = [held] if held is not None else _parts(lonlat, labels, placed)
+        folds = tuple(_Fold.of(part, labels) for part in parts)
+        for fold in folds:
+            if not bool(placed[fold.taught].any()) or not len(fold.held):
+                raise DataError(
+                    f"{int(placed[fold.taught].sum())} labelled images with a place are left to "
+                    f"train on and {len(fold.held)} to hold out; label more images that have a "
+                    "place"
+                )
+        return cls(features, lonlat, labels, classes, examples.time, placed, folds)
 
-    def support(self) -> Tensor:
+    def whole(self) -> _Fold:
+        """What is trained on in the end: all labels, or all but those held out for good."""
+        if len(self.folds) == 1:
+            return self.folds[0]
+        return _Fold.of(torch.zeros(0, dtype=torch.int64), self.labels)
+
+    def support(self, fold: _Fold) -> Tensor:
         """Places of the labels that are trained on, ``(M, 2)`` float64."""
-        return self.lonlat[self.taught[self.placed[self.taught]]].double()
+        return self.lonlat[fold.taught[self.placed[fold.taught]]].double()
 
     def moments(self, rows: Tensor) -> Tensor | None:
         """Date and hour of some rows."""
@@ -179,81 +214,156 @@ def _features(examples: Examples) -> Tensor:
     return images.read() if isinstance(images, Features) else images
 
 
-def _held_out(lonlat: Tensor, rows: Tensor, share: float, seed: int) -> tuple[Tensor, float]:
-    """Labelled rows in whole blocks, as large as the places allow, and the width of the blocks."""
-    most = len(rows) * min(2 * share, (1 + share) / 2)
-    for blocks in _BLOCKS:
-        try:
-            _, held = hold_out(lonlat[rows].numpy(), share=share, blocks=blocks, seed=seed)
-        except DataError:
-            continue
-        if len(held) < most:
-            return rows[torch.from_numpy(np.asarray(held))], blocks
-    raise DataError(
-        f"the {len(rows)} labelled images with a place cannot be divided into blocks to train on "
-        "and to hold out; label images at more places"
-    )
-
-
-def _best_head(model: GeoModel, rows: _Rows, penalty: float) -> tuple[bool, ImageHead, Tensor]:
-    """Whether the better head takes embeddings, that head, and log P(class | image), ``(N, Q)``."""
-    found = {}
-    for aligned in (False, True):
-        seen = model.embed_images(rows.features) if aligned else rows.features
-        head = train_image_head(
-            seen[rows.taught],
-            rows.labels[rows.taught],
-            len(rows.classes),
-            penalty=penalty,
-            unlabelled=seen[rows.rest],
+def _parts(lonlat: Tensor, labels: Tensor, placed: Tensor) -> list[Tensor]:
+    """Labelled rows in folds of spatial blocks; one place is in one block."""
+    rows = (labels != -1).nonzero()[:, 0]
+    here = placed[rows]
+    different, place = lonlat[rows[here]].unique(dim=0, return_inverse=True)
+    if len(different) < _FOLDS * _ROWS_PER_BLOCK:
+        raise DataError(
+            f"labelled images are at {len(different)} different places, and at least "
+            f"{_FOLDS * _ROWS_PER_BLOCK} are needed; label images at more places"
         )
-        said = head.logits(seen).log_softmax(dim=1)
-        loss = F.nll_loss(said[rows.held], rows.labels[rows.held])
-        found[aligned] = float(loss), head, said
-    best = min(found, key=lambda aligned: found[aligned][0])
-    return best, *found[best][1:]
+    halvings = min(_MOST_HALVINGS, int(math.log2(len(different) / _ROWS_PER_BLOCK)))
+    fold = torch.arange(len(rows)) % _FOLDS
+    fold[here] = equal_blocks(different, halvings)[place] % _FOLDS
+    return [rows[fold == part] for part in range(min(_FOLDS, 2**halvings))]
 
 
-def _prior(
-    preset: Preset, model: GeoModel, rows: _Rows, said: Tensor, seed: int
-) -> GeoPrior | LinearPrior:
-    pool = (rows.rest & rows.placed).nonzero()[:, 0]
-    teacher = None
-    if preset.linear is not None and preset.linear.self_training is not None:
-        held = rows.held[rows.placed[rows.held]]
-        labels, moments = rows.labels[held], rows.moments(held)
-        teacher = ImageTeacher(said[pool], said[held], rows.lonlat[held], labels, moments)
-    return train_prior(
-        preset,
-        rows.classes,
-        rows.lonlat[pool],
-        rows.labels[pool],
-        seed=seed,
-        pretrained=model,
-        teacher=teacher,
-        time=rows.moments(pool),
-    )
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """Training on what a fold leaves."""
+
+    preset: Preset
+    model: GeoModel
+    rows: _Rows
+    seed: int
+    penalty: float
+
+    @property
+    def self_trains(self) -> bool:
+        """Whether images teach the prior."""
+        return self.preset.linear is not None and self.preset.linear.self_training is not None
+
+    def best_images(self) -> tuple[bool, list[Tensor]]:
+        """Whether the better head takes embeddings, and its log P(class | image) in each fold."""
+        losses, answers = {}, {}
+        for aligned in (False, True):
+            said = [self.image_head(fold, aligned=aligned)[1] for fold in self.rows.folds]
+            each = [
+                F.nll_loss(logs[fold.held], self.rows.labels[fold.held], reduction="sum")
+                for logs, fold in zip(said, self.rows.folds, strict=True)
+            ]
+            losses[aligned], answers[aligned] = float(torch.stack(each).sum()), said
+        best = min(losses, key=lambda aligned: losses[aligned])
+        return best, answers[best]
+
+    def image_head(self, fold: _Fold, *, aligned: bool) -> tuple[ImageHead, Tensor]:
+        """An image head, and log P(class | image) of all rows."""
+        rows = self.rows
+        seen = self.model.embed_images(rows.features) if aligned else rows.features
+        head = train_image_head(
+            seen[fold.taught],
+            rows.labels[fold.taught],
+            len(rows.classes),
+            penalty=self.penalty,
+            unlabelled=seen[fold.rest],
+        )
+        return head, head.logits(seen).log_softmax(dim=1)
+
+    def place_scores(self, said: list[Tensor], before: Tensor | None) -> Tensor:
+        """Presence scores of all held-out rows in turn, zeros without a place, ``(V, Q)``.
+
+        Args:
+            said: log P(class | image) in each fold.
+            before: the scores of a prior that was not self-trained, which calibrate the teacher of
+                a fold by the other folds; None: not self-trained.
+        """
+        found, start = [], 0
+        for fold, logs in zip(self.rows.folds, said, strict=True):
+            calibration = None
+            if before is not None:
+                others = torch.ones(len(before), dtype=torch.bool)
+                if len(self.rows.folds) > 1:
+                    others[start : start + len(fold.held)] = False
+                held = [a[f.held] for a, f in zip(said, self.rows.folds, strict=True)]
+                calibration = _calibrated(self.rows, torch.cat(held), before, others)
+            found.append(self._scores(self.prior(fold, logs, calibration), fold.held))
+            start += len(fold.held)
+        return torch.cat(found)
+
+    def prior(
+        self, fold: _Fold, said: Tensor, calibration: Calibration | None
+    ) -> GeoPrior | LinearPrior:
+        """The location prior, self-trained if the preset says so and there is a calibration."""
+        rows, settings = self.rows, self.preset.linear
+        pool = (fold.rest & rows.placed).nonzero()[:, 0]
+        places, labels, moments = rows.lonlat[pool], rows.labels[pool], rows.moments(pool)
+        prior = train_prior(
+            self.preset,
+            rows.classes,
+            places,
+            labels,
+            seed=self.seed,
+            pretrained=self.model,
+            time=moments,
+        )
+        if calibration is None or settings is None or settings.self_training is None:
+            return prior
+        assert isinstance(prior, LinearPrior)
+        known = (labels != -1).nonzero()[:, 0]
+        return teach(
+            prior,
+            places,
+            said[pool],
+            calibration,
+            known,
+            labels[known],
+            settings.self_training,
+            moments,
+        )
+
+    def _scores(self, prior: GeoPrior | LinearPrior, held: Tensor) -> Tensor:
+        here = self.rows.placed[held]
+        scores = torch.zeros(len(held), len(self.rows.classes))
+        placed = held[here]
+        if len(placed):
+            scores[here] = prior.class_scores(self.rows.lonlat[placed], self.rows.moments(placed))
+        return scores
 
 
-def _scores(prior: GeoPrior | LinearPrior, rows: _Rows) -> Tensor:
-    """Presence scores of the held-out rows, zeros without a place, ``(V, Q)``."""
-    here = rows.placed[rows.held]
-    placed = rows.held[here]
-    scores = torch.zeros(len(rows.held), len(rows.classes))
-    scores[here] = prior.class_scores(rows.lonlat[placed], rows.moments(placed))
-    return scores
+def _calibrated(rows: _Rows, said: Tensor, scores: Tensor, chosen: Tensor) -> Calibration:
+    """What joins image and place, by those of the held-out rows that are chosen."""
+    held = torch.cat([fold.held for fold in rows.folds])
+    chosen = chosen & rows.placed[held]
+    return fit_calibration(said[chosen], scores[chosen], rows.labels[held[chosen]])
+
+
+def _signals(rows: _Rows) -> Tensor:
+    """What speaks against trusting each held-out row's place, by what it was held out from."""
+    parts = [
+        signals_of(Support(rows.support(fold)), rows.lonlat[fold.held], None) for fold in rows.folds
+    ]
+    return torch.cat(parts)
 
 
 def _accuracies(
-    rows: _Rows, said: Tensor, scores: Tensor, fusion: GuardedFusion
+    said: Tensor,
+    scores: Tensor,
+    labels: Tensor,
+    placed: Tensor,
+    fusion: GuardedFusion,
+    signals: Tensor,
 ) -> dict[str, float]:
     """Shares of right answers to the held-out rows."""
-    here, labels = rows.placed[rows.held], rows.labels[rows.held]
-    product = torch.where(here[:, None], fused_logits(said, scores, Calibration()), said)
-    guarded = fusion.logits(said, scores, rows.lonlat[rows.held])
+    product = torch.where(placed[:, None], fused_logits(said, scores, Calibration()), said)
+    trust = fusion.guard.of(signals) * float(fusion.evidence.enough)
+    share = trust.unsqueeze(1)
+    fused = fusion.fusion.logits(said.double(), scores.double())
+    guarded = share * fused + (1 - share) * said / fusion.image_temperature
     right = {
         "image": said.argmax(1) == labels,
-        "location": (scores.argmax(1) == labels)[here],
+        "location": (scores.argmax(1) == labels)[placed],
         "product": product.argmax(1) == labels,
         "guarded": guarded.argmax(1) == labels,
     }

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from geocsp.checks import check_labels
 from geocsp.errors import DataError
-from geocsp.fusion import fit_calibration, fused_logits
+from geocsp.fusion import Calibration, fit_calibration, fused_logits
 from geocsp.linear_prior import LinearPrior
 from geocsp.model import GeoModel, GeoPrior
 from geocsp.train.finetune import finetune
@@ -124,6 +124,31 @@ def _taught(
         )
     held_out = prior.class_scores(teacher.lonlat, teacher.time)
     calibration = fit_calibration(teacher.held_out, held_out, teacher.labels)
-    together = fused_logits(teacher.train, prior.class_scores(lonlat, time), calibration)
+    return teach(prior, lonlat, teacher.train, calibration, rows, labels[rows], settings, time)
+
+
+def teach(
+    prior: LinearPrior,
+    lonlat: Tensor,
+    log_image: Tensor,
+    calibration: Calibration,
+    labelled: Tensor,
+    labels: Tensor,
+    settings: SelfTraining,
+    time: Tensor | None = None,
+) -> LinearPrior:
+    """Self-train a prior on what image and place together say.
+
+    Args:
+        prior: the prior so far.
+        lonlat: ``(M, 2)`` places of images with and without a label, degrees.
+        log_image: ``(M, Q)`` log P(y | I) there.
+        calibration: joins image and place.
+        labelled: ``(N,)`` numbers of the places that have a label.
+        labels: ``(N,)`` their classes, int64.
+        settings: penalty and weight of the labels.
+        time: ``(M, 2)`` date and hour, for encoders that take them.
+    """
+    together = fused_logits(log_image, prior.class_scores(lonlat, time), calibration)
     answers = together.softmax(dim=1)
-    return self_train(prior, lonlat, answers, rows, labels[rows], settings, time=time)
+    return self_train(prior, lonlat, answers, labelled, labels, settings, time=time)
