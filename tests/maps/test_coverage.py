@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from geocsp.errors import MissingExtraError
-from geocsp.maps import coast, coverage
+from geocsp.maps import coast, coverage, natural_earth
 from geocsp.maps.coast import Detail, shores
 from geocsp.maps.coverage import (
     counts_in,
@@ -16,6 +16,7 @@ from geocsp.maps.coverage import (
     window_of,
     write_coverage,
 )
+from geocsp.maps.natural_earth import land
 
 PARIS = np.array([[2.35, 48.86]])
 
@@ -153,13 +154,23 @@ def test_land_is_repeated_beyond_the_antimeridian():
     assert min(points[:, 0].min() for points in beyond) < 175  # Siberia
 
 
-def test_without_the_package_there_is_a_map_without_land(tmp_path, monkeypatch):
-    def absent(name):
-        return coast.PackagedFile("no-such-package", name)
+def test_without_the_package_natural_earth_is_drawn(tmp_path, monkeypatch):
+    with_package = list(shores(Detail.CRUDE, *(-180.0, -90.0, 180.0, 90.0)))
+    monkeypatch.setattr(coast, "_file", lambda name: coast.PackagedFile("no-such-package", name))
+    found = list(shores(Detail.CRUDE, *(-180.0, -90.0, 180.0, 90.0)))
+    assert len(found) != len(with_package)
+    expected = [ring for polygon in land(natural_earth.Detail.LOW) for ring in polygon.rings]
+    drawn = [shore.points.tolist() for shore in found]
+    assert all(ring.tolist() in drawn for ring in expected)
+    assert any(not shore.is_land for shore in found)  # the Caspian Sea
+    assert write_coverage(PARIS, tmp_path / "map.png", "x").stat().st_size > 10_000
 
-    monkeypatch.setattr(coast, "_file", absent)
-    assert list(shores(Detail.CRUDE, *(-180.0, -90.0, 180.0, 90.0))) == []
-    assert write_coverage(PARIS, tmp_path / "map.png", "x").stat().st_size > 5000
+
+def test_a_window_without_land_has_no_shores(monkeypatch):
+    nowhere = (-25.0, -1.0, -24.5, -0.5)
+    assert list(shores(Detail.INTERMEDIATE, *nowhere)) == []
+    monkeypatch.setattr(coast, "_file", lambda name: coast.PackagedFile("no-such-package", name))
+    assert list(shores(Detail.INTERMEDIATE, *nowhere)) == []
 
 
 def test_without_matplotlib_the_extra_is_named(tmp_path, monkeypatch):

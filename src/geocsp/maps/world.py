@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from geocsp.maps.principal import PrincipalColours
+
 LATITUDE_RANGE = (-60.0, 78.0)
 """What the maps show; land beyond is left out of the data set as well."""
 OCEAN = "#eef2f5"
@@ -49,23 +51,12 @@ def draw_grid(axes: Axes, values: NDArray[Any], **style: Any) -> Any:
 
 
 def principal_colours(embedding: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Colours that show an embedding: its first three principal components as RGB in [0, 1].
-
-    Each component is stretched between its 2nd and 98th percentile. Its sign, which is arbitrary,
-    is set so that the largest loading is positive.
+    """Colours of an embedding by its own components, see :class:`PrincipalColours`, in [0, 1].
 
     Args:
-        embedding: ``(N, D)``, D >= 3.
+        embedding: ``(N, D)``.
 
     Returns:
         ``(N, 3)``.
     """
-    centred = embedding - embedding.mean(axis=0)
-    _, _, axes = np.linalg.svd(centred, full_matrices=False)
-    axes = axes[:3]
-    largest = np.abs(axes).argmax(axis=1)
-    axes = axes * np.sign(axes[np.arange(3), largest])[:, None]
-    scores = centred @ axes.T
-    low, high = np.percentile(scores, [2, 98], axis=0)
-    spread = np.where(high > low, high - low, 1.0)
-    return np.asarray(np.clip((scores - low) / spread, 0, 1))
+    return PrincipalColours.fit(embedding).of(embedding)
