@@ -63,6 +63,7 @@ def test_a_saved_model_answers_to_the_bit(tmp_path):
     assert torch.equal(loaded.log_scale, model.log_scale)
     assert not loaded.training
     assert sorted(p.name for p in (tmp_path / "a" / "model").iterdir()) == [
+        "README.md",
         "config.json",
         "model.safetensors",
     ]
