@@ -117,3 +117,16 @@ def test_a_classifier_with_its_encoder_takes_pixels(tmp_path):
     assert torch.equal(found.probabilities(pixels, PLACES[:2]), expected)
     assert json.loads((tmp_path / "config.json").read_text())["geo_model"]["image"]
     assert FEATURES.shape[1] != image.dim
+
+
+def test_a_folder_does_not_start_a_download(tmp_path):
+    image = geocsp.create("image", "efficientnet-lite0", pixels=64)
+    folder = GeoModel(encoder(), image.dim, image=image).save_pretrained(tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    config["image"] = {
+        "name": "transformers",
+        "settings": {"source": "hf-internal-testing/nowhere", "allow_download": True},
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(DataError, match=r"allow_download|--allow-download|not on this computer"):
+        load(folder)

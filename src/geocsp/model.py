@@ -219,9 +219,14 @@ class GeoModel(Saved):
         Files of weights that the settings of the image encoder name have to be where they were.
         """
         recipe = config.get("image")
-        image = None if recipe is None else create("image", recipe["name"], **recipe["settings"])
+        image = None if recipe is None else create("image", recipe["name"], **_local(recipe))
         location, hidden = LocationEncoder.from_config(config), config.get("hidden")
         return cls(location, config["feature_dim"], image=image, hidden=hidden)
+
+
+def _local(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Settings of an encoder without leave to download: a folder may come from anybody."""
+    return {name: v for name, v in recipe["settings"].items() if name != "allow_download"}
 
 
 def _recipe(encoder: ImageEncoder) -> dict[str, Any]:

@@ -12,7 +12,9 @@ from torch import nn
 
 from geocsp.classifier import GeoClassifier
 from geocsp.config import read_config
-from geocsp.errors import DataError
+from geocsp.data.packaged import PackagedFile
+from geocsp.errors import DataError, MissingExtraError
+from geocsp.hub import download, is_address
 from geocsp.images.names import parse_encoder
 from geocsp.interop import import_checkpoint
 from geocsp.linear_prior import LinearPrior
@@ -25,6 +27,8 @@ from geocsp.train.folder import MODEL_FOLDER, PRIOR_FOLDER
 
 LocationModel: TypeAlias = GeoClassifier | GeoModel | GeoPrior | LinearPrior | LocationEncoder
 """Everything that embeds places."""
+GEOCLIP = "geoclip"
+_GEOCLIP_FILE = PackagedFile("geoclip", "geoclip/model/weights/location_encoder_weights.pth")
 _KINDS: dict[str, type[Saved]] = {
     model.kind: model for model in (GeoClassifier, GeoModel, GeoPrior, LinearPrior, LocationEncoder)
 }
@@ -35,11 +39,18 @@ def load(source: str | Path) -> LocationModel:
 
     Args:
         source: a folder of ``save_pretrained``; a run folder of ``geocsp pretrain``, whose model
-            it is; or a checkpoint file as :func:`geocsp.import_checkpoint` takes it.
+            it is; a checkpoint file as :func:`geocsp.import_checkpoint` takes it; or a model on the
+            Hugging Face hub, "hf://owner/name@revision", see :func:`geocsp.hub.download`; or
+            "geoclip" for the published location encoder in the package of that name (Vivanco
+            Cepeda et al., NeurIPS 2023).
 
     Raises:
         DataError: it is none of these, or cannot be read.
     """
+    if is_address(source):
+        return load(download(str(source)))
+    if source == GEOCLIP:
+        return import_checkpoint(_geoclip_weights())
     path = Path(source).expanduser()
     if path.is_file():
         return import_checkpoint(path)
@@ -105,6 +116,13 @@ def run_of(source: str | Path) -> Path | None:
     return next((f for f in (folder, folder.parent) if (f / RUN_CONFIG).is_file()), None)
 
 
+def location_of(model: LocationModel) -> LocationEncoder:
+    """The part that embeds places."""
+    if isinstance(model, LocationEncoder):
+        return model
+    return model.model.location if isinstance(model, GeoClassifier) else model.location
+
+
 def geo_model_of(model: LocationModel, source: str | Path) -> GeoModel:
     """The part with an image side.
 
@@ -140,6 +158,15 @@ def fingerprint_of(model: nn.Module) -> str:
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
+
+
+def _geoclip_weights() -> Path:
+    try:
+        return _GEOCLIP_FILE.locate()
+    except MissingExtraError:
+        raise DataError(
+            "geoclip is not installed; pip install --no-deps geoclip==1.3.0 brings its weights"
+        ) from None
 
 
 def _saved(folder: Path) -> LocationModel:

@@ -29,11 +29,11 @@ from geocsp.data.splitters import (
     StratifiedFolds,
 )
 from geocsp.data.table import Floats
-from geocsp.embed.encoders import location_of, trained_encoder, untrained_encoder
+from geocsp.embed.encoders import untrained_encoder
 from geocsp.embed.vectors import Dtype, column_names, embed_places
 from geocsp.errors import DataError, MissingExtraError
 from geocsp.location import LocationEncoder
-from geocsp.models import LocationModel
+from geocsp.models import LocationModel, load, location_of
 from geocsp.registry import available
 
 try:
@@ -202,7 +202,7 @@ class LocationEmbedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 "settings are those of an encoder with random weights; a trained model has its own"
             )
         if isinstance(model, (str, PathLike)):
-            return trained_encoder(Path(model) if isinstance(model, PathLike) else model)
+            return location_of(load(Path(model) if isinstance(model, PathLike) else model))
         return copy.deepcopy(location_of(model)).eval()
 
     def _read(self, X: Any, *, reset: bool) -> tuple[Floats, Floats | None]:

@@ -10,12 +10,13 @@ from torch.nn import functional as F
 
 import geocsp
 from geocsp.data.quarantine import Problem, write_quarantine
-from geocsp.embed import Dtype, column_names, embed_places, trained_encoder, untrained_encoder
+from geocsp.embed import Dtype, column_names, embed_places, untrained_encoder
 from geocsp.embed.atomic import replacing
 from geocsp.embed.quarantine import quarantine_beside
 from geocsp.embed.writers.text import write_text
 from geocsp.errors import DataError
 from geocsp.evaluate.probes import probed_encoder
+from geocsp.models import load, location_of
 
 
 def test_names_of_columns():
@@ -56,18 +57,18 @@ def test_random_weights_are_those_that_are_probed():
 def test_a_run_folder_is_a_model(tmp_path):
     encoder = untrained_encoder("wrap", {"dim": 6}, seed=0)
     geocsp.GeoModel(encoder, 4).save_pretrained(tmp_path / "run" / "model")
-    found = trained_encoder(tmp_path / "run")
+    found = location_of(load(tmp_path / "run"))
     lonlat = torch.tensor([[10.0, 20.0]])
     assert torch.equal(found.embed(lonlat), encoder.embed(lonlat))
     with pytest.raises(DataError, match="does not exist"):
-        trained_encoder(tmp_path / "nowhere")
+        load(tmp_path / "nowhere")
 
 
 @pytest.mark.skipif(find_spec("geoclip") is None, reason="its weights are in its package")
 def test_the_published_geoclip():
     lonlat = torch.tensor([[10.0, 20.0]])
     assert torch.equal(
-        trained_encoder("geoclip").embed(lonlat), probed_encoder("geoclip").embed(lonlat)
+        load("geoclip").embed(lonlat), probed_encoder("geoclip").embed(lonlat)
     )
 
 

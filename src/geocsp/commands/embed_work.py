@@ -18,13 +18,14 @@ from geocsp.commands.devices import device_of
 from geocsp.commands.interrupts import resumable
 from geocsp.commands.sources import prepare
 from geocsp.data.options import ReadOptions
-from geocsp.embed import Embedded, EmbedSettings, embed_table, trained_encoder
+from geocsp.embed import Embedded, EmbedSettings, embed_table
 from geocsp.errors import DataError
 from geocsp.images.features import Engine
 from geocsp.location import LocationEncoder
 from geocsp.maps.export import CellType, ExportProgress, embed_grid
 from geocsp.maps.export.cells import Embedding
 from geocsp.maps.grid import WORLD, Grid
+from geocsp.models import load, location_of
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def embed_cells(
 
 def _encoder(model: str, device: str | None) -> LocationEncoder:
     chosen = device_of(device)
-    return trained_encoder(model).to(chosen)
+    return location_of(load(model)).to(chosen)
 
 
 @contextmanager

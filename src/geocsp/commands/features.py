@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
 from rich.console import Console
 from rich.progress import (
@@ -21,6 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from geocsp.commands.devices import Device, device_of
 from geocsp.commands.interrupts import resumable
 from geocsp.commands.sources import Source, Workers, prepare, read_source, reads_a_source
 from geocsp.data.cache import Storage
@@ -72,9 +72,7 @@ def features(
     ] = None,
     storage: Annotated[Storage, typer.Option(help="Numbers on disk.")] = Storage.FLOAT16,
     engine: Annotated[Engine, typer.Option(help="Where the work is done.")] = Engine.LOCAL,
-    device: Annotated[
-        str | None, typer.Option(help="Such as cpu or cuda; default: a GPU if there is one.")
-    ] = None,
+    device: Device = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit code 2 if anything had to be left out.")
@@ -102,7 +100,7 @@ def features(
     network = parse_encoder(
         encoder, weights=weights, allow_download=allow_download, pixels=pixels, channels=channels
     )
-    network = network.to(_device(device))
+    network = network.to(device_of(device))
     table = read_source(source, options, output)
     prepare(output)
     with _shown() as show, resumable():
@@ -123,18 +121,6 @@ def features(
     if strict and made.table.problems:
         count = len(made.table.problems)
         raise DataError(f"{count:,} rows were left out; see {output / QUARANTINE_FILE}")
-
-
-def _device(name: str | None) -> torch.device:
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        first = str(error).splitlines()[0]
-        raise typer.BadParameter(f"no device {name!r} here: {first}") from error
-    return device
 
 
 class _Show:

@@ -54,8 +54,9 @@ def finetune(
     Labels are a column of the source or the names of sub-folders; images without one help, too.
     Labelled images in spatial blocks are held out in turn (or those of a split "validation", for
     good): they choose whether the image head sees image features or the embedding that places have
-    shaped, calibrate the product, and say where the place is to be trusted. Writes config.json, model.safetensors, a model card and finetune.json, which geocsp
-    predict, map, geolocate and app take. A source without images makes a location prior.
+    shaped, calibrate the product, and say where the place is to be trusted. Writes config.json,
+    model.safetensors, a model card and finetune.json, for geocsp predict, map, geolocate and app. A
+    source without images makes a location prior.
 
     **Examples**
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import platform
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,15 @@ import torch
 import typer
 from torch import Tensor
 
+from geocsp.card import (
+    Coverage,
+    Metric,
+    ModelCard,
+    TrainingData,
+    card_of_run,
+    versions_now,
+    without_folders,
+)
 from geocsp.commands.pretrain_work import ImagesBar, one_line
 from geocsp.commands.sources import read_source
 from geocsp.config import read_config, values_of
@@ -71,10 +78,9 @@ def work(job: Job, *, as_json: bool, strict: bool) -> None:
         "model": job.model,
         "data": examples.fingerprint,
         "settings": values_of(preset),
-        "versions": {name: version(name) for name in ("geocsp", "torch", "numpy")}
-        | {"python": platform.python_version()},
+        "versions": versions_now(),
     }
-    trained.save_pretrained(job.output)
+    trained.save_pretrained(job.output, _card(job, examples, facts))
     text = json.dumps(facts, indent=2)
     write_atomically(job.output / REPORT_FILE, text.encode())
     listed = job.output / QUARANTINE_FILE
@@ -83,6 +89,32 @@ def work(job: Job, *, as_json: bool, strict: bool) -> None:
     typer.echo(text if as_json else _told(job, facts, examples))
     if examples.problems and strict:
         raise DataError(f"images and rows left out: {len(examples.problems):,}; see {listed}")
+
+
+def _card(job: Job, examples: Examples, facts: dict[str, Any]) -> ModelCard:
+    assert examples.label is not None
+    run = run_of(job.model)
+    encoder = "" if run is None else card_of_run(run).image_encoder
+    data = TrainingData(
+        name=Path(job.source).name,
+        license=job.licence or "",
+        fingerprint=facts["data"],
+        images=len(examples),
+        labels=facts["labelled"],
+    )
+    held = f"{facts.get('held_out')} labelled images while they were held out"
+    return ModelCard(
+        data=data,
+        coverage=Coverage.of(examples.lonlat, examples.labels, examples.label.names),
+        metrics=tuple(
+            Metric(f"top-1 accuracy, {name}", value, held)
+            for name, value in facts.get("top1", {}).items()
+        ),
+        image_encoder=encoder,
+        settings=without_folders(facts["settings"]),
+        seed=job.seed,
+        versions=facts["versions"],
+    )
 
 
 def _preset(job: Job) -> Preset:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 import geocsp
+from geocsp.card import ModelCard
 from geocsp.errors import DataError
 
 
@@ -35,7 +36,7 @@ def import_(
     """Turn another project's checkpoint into a folder of ours.
 
     Reads files of CSP, TorchSpatial, Sphere2Vec, SatCLIP, GeoCLIP, SINR and geo_prior without
-    running anything in them, and writes config.json and model.safetensors.
+    running anything in them, and writes config.json, model.safetensors and a model card.
 
     **Examples**
 
@@ -55,7 +56,7 @@ def import_(
         class_names=read_names(class_names) if class_names else None,
     )
     try:
-        model.save_pretrained(output)
+        model.save_pretrained(output, ModelCard.of(model, notes=f"From {checkpoint.name}."))
     except OSError as error:
         raise DataError(f"cannot write {output}: {error.strerror}") from error
     encoder = model.location if isinstance(model, geocsp.GeoPrior) else model

@@ -1,6 +1,6 @@
 """Embeddings of places for other programs: tables in, tables with embeddings out."""
 
-from geocsp.embed.encoders import location_of, trained_encoder, untrained_encoder
+from geocsp.embed.encoders import untrained_encoder
 from geocsp.embed.settings import EmbedSettings
 from geocsp.embed.table import Embedded, embed_table
 from geocsp.embed.vectors import NAME, Dtype, column_names, embed_places
@@ -13,7 +13,5 @@ __all__ = [
     "column_names",
     "embed_places",
     "embed_table",
-    "location_of",
-    "trained_encoder",
     "untrained_encoder",
 ]

@@ -76,7 +76,7 @@ def embed_table(
     Args:
         source: a table of places: CSV, TSV, Parquet (a file or a folder), GeoParquet, GeoJSON or
             another vector file; a path or a URL.
-        encoder: from :func:`geocsp.embed.trained_encoder`.
+        encoder: from :func:`geocsp.models.location_of`.
         output: ``.csv``, ``.tsv``, ``.parquet``, ``.geoparquet`` or ``.geojson``.
         model: what the record calls the model.
         settings: how embeddings are written.

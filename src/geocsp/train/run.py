@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from geocsp.card import Coverage, card_of_report
 from geocsp.errors import DataError
 from geocsp.images.features import Features
 from geocsp.model import GeoModel, GeoPrior
@@ -95,9 +96,9 @@ def run_pretraining(
         start = time.perf_counter()
         try:
             history = run.train(output, [JsonLines(output), *watchers], on_epoch)
-            if process.is_first:
-                run.save(output)
             metrics = kept_metrics(history, preset.hold_out)
+            if process.is_first:
+                run.save(output, replace(report, metrics=metrics))
             report = replace(report, finished=True, epochs=len(history), metrics=metrics)
         finally:
             seconds = report.seconds + time.perf_counter() - start
@@ -161,16 +162,20 @@ class _Run:
             on_epoch=on_epoch,
         )
 
-    def save(self, output: Path) -> None:
-        """Leave the model, and the prior if there is one."""
+    def save(self, output: Path, report: RunReport) -> None:
+        """Leave the model, and the prior if there is one, with what the report says of them."""
+        seen, names = self.examples, self.examples.label.names if self.examples.label else ()
+        labels = seen.labels if self.objective.uses_labels else None
+        coverage = Coverage.of(seen.lonlat, labels, names)
+        card = replace(card_of_report(report), coverage=coverage)
         try:
-            if self.examples.images is None:
-                self.model.location.save_pretrained(output / MODEL_FOLDER)
+            if seen.images is None:
+                self.model.location.save_pretrained(output / MODEL_FOLDER, card)
             else:
-                self.model.save_pretrained(output / MODEL_FOLDER)
+                self.model.save_pretrained(output / MODEL_FOLDER, card)
             prior = prior_of(self.model, self.objective, self.examples)
             if prior is not None:
-                prior.save_pretrained(output / PRIOR_FOLDER)
+                prior.save_pretrained(output / PRIOR_FOLDER, card)
         except OSError as error:
             raise DataError(f"cannot write to {output}: {error.strerror}") from error
 

@@ -113,7 +113,7 @@ def test_geoclip_that_is_not_installed_says_how(monkeypatch):
 def test_what_is_no_encoder_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"nowhere is no saved folder.*encoders: geoclip.*wrap"):
         probed_encoder("nowhere")
-    with pytest.raises(DataError, match="is no saved folder"):
+    with pytest.raises(DataError, match="holds no model"):
         probed_encoder(str(tmp_path))
     (tmp_path / "config.json").write_text(json.dumps({"model": "Tree"}))
     with pytest.raises(DataError, match=r"config\.json is damaged: KeyError"):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,21 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from geocsp.coords import unit_vectors
-from geocsp.data.packaged import PackagedFile
-from geocsp.errors import DataError, MissingExtraError
-from geocsp.interop import import_checkpoint
-from geocsp.location import LocationEncoder
-from geocsp.model import GeoModel, GeoPrior
-from geocsp.registry import available, create
-from geocsp.saved import CONFIG_FILE
+from geocsp.embed.encoders import untrained_encoder
+from geocsp.errors import DataError
+from geocsp.hub import is_address
+from geocsp.models import GEOCLIP, LocationModel, fingerprint_of, load, location_of
+from geocsp.registry import available
 
-GEOCLIP = "geoclip"
-"""The published location encoder of GeoCLIP (Vivanco Cepeda et al., NeurIPS 2023)."""
 GEOCLIP_CREDIT = "GeoCLIP: Vivanco Cepeda, Nayak and Shah (NeurIPS 2023), MIT, via geoclip."
-_GEOCLIP_FILE = PackagedFile("geoclip", "geoclip/model/weights/location_encoder_weights.pth")
-_MODELS: dict[str, type[GeoModel] | type[GeoPrior] | type[LocationEncoder]] = {
-    model.kind: model for model in (GeoModel, GeoPrior, LocationEncoder)
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,15 +46,15 @@ class ProbedEncoder:
     def of(
         cls,
         name: str,
-        model: GeoModel | GeoPrior | LocationEncoder,
+        model: LocationModel,
         *,
         trained: bool = True,
         attribution: str = "",
     ) -> ProbedEncoder:
         """The location encoder of a model, frozen."""
-        encoder = model if isinstance(model, LocationEncoder) else model.location
+        encoder = location_of(model)
         count = sum(weight.numel() for weight in encoder.parameters())
-        digest = _digest(encoder)
+        digest = fingerprint_of(encoder)
         return cls(name, encoder.embed, trained, count, digest, attribution, encoder)
 
     def to(self, device: str) -> Self:
@@ -106,57 +96,15 @@ def probed_encoder(source: str, *, seed: int = 0) -> ProbedEncoder:
     if source in RAW:
         return ProbedEncoder(source, RAW[source])
     if source == GEOCLIP:
-        return ProbedEncoder.of(
-            GEOCLIP, import_checkpoint(_geoclip_weights()), attribution=GEOCLIP_CREDIT
-        )
+        return ProbedEncoder.of(GEOCLIP, load(GEOCLIP), attribution=GEOCLIP_CREDIT)
     path = Path(source)
-    if path.is_file():
-        return ProbedEncoder.of(path.stem, import_checkpoint(path))
-    if (path / CONFIG_FILE).is_file():
-        return ProbedEncoder.of(path.name or str(path), _saved(path))
-    if source in available("location"):
-        return ProbedEncoder.of(f"{source} (untrained)", _untrained(source, seed), trained=False)
+    if source in available("location") and not path.exists():
+        encoder = untrained_encoder(source, {}, seed=seed)
+        return ProbedEncoder.of(f"{source} (untrained)", encoder, trained=False)
+    if path.exists() or is_address(source):
+        name = path.stem if path.is_file() else path.name or str(path)
+        return ProbedEncoder.of(name, load(source))
     raise DataError(
         f"{source} is no saved folder, checkpoint file or encoder; encoders: {GEOCLIP} (published "
         f"weights), {', '.join(RAW)}, and untrained {', '.join(available('location'))}"
     )
-
-
-def _saved(folder: Path) -> GeoModel | GeoPrior | LocationEncoder:
-    try:
-        kind = json.loads((folder / CONFIG_FILE).read_text())["model"]
-        model = _MODELS[kind]
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{folder / CONFIG_FILE} is damaged: {error!r}") from error
-    if model is LocationEncoder:
-        return LocationEncoder.from_pretrained(folder)
-    return model.from_pretrained(folder)
-
-
-def _untrained(name: str, seed: int) -> LocationEncoder:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        try:
-            encoder: LocationEncoder = create("location", name)
-        except ValueError as error:
-            raise DataError(f"{name} cannot be made without settings: {error}") from error
-    return encoder.eval()
-
-
-def _geoclip_weights() -> Path:
-    try:
-        return _GEOCLIP_FILE.locate()
-    except MissingExtraError:
-        raise DataError(
-            "geoclip is not installed; pip install --no-deps geoclip==1.3.0 brings its weights"
-        ) from None
-
-
-def _digest(module: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-        digest.update(
-            tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()
-        )
-    return digest.hexdigest()
