@@ -30,7 +30,13 @@ def test_help_lists_only_verbs_that_have_help():
         "evaluate",
         "compare",
         "probe",
+        "predict",
+        "embed",
+        "map",
+        "geolocate",
+        "app",
         "import",
+        "export",
     ]
     for verb in verbs:
         run = CliRunner().invoke(app, [verb, "--help"])

@@ -8,13 +8,19 @@ from typing import Annotated
 import typer
 
 import geocsp
+from geocsp.commands.app import app as explore
 from geocsp.commands.check import check
 from geocsp.commands.compare import compare
 from geocsp.commands.demo import demo
+from geocsp.commands.embed import embed
 from geocsp.commands.evaluate import evaluate
+from geocsp.commands.export import export
 from geocsp.commands.features import features
 from geocsp.commands.finetune import finetune
+from geocsp.commands.geolocate import geolocate
 from geocsp.commands.import_ import import_
+from geocsp.commands.map import map_
+from geocsp.commands.predict import predict
 from geocsp.commands.pretrain import pretrain
 from geocsp.commands.probe import probe
 from geocsp.errors import DataError, MissingExtraError
@@ -52,7 +58,13 @@ app.command("finetune")(finetune)
 app.command("evaluate")(evaluate)
 app.command("compare")(compare)
 app.command("probe")(probe)
+app.command("predict")(predict)
+app.command("embed")(embed)
+app.command("map")(map_)
+app.command("geolocate")(geolocate)
+app.command("app")(explore)
 app.command("import")(import_)
+app.command("export")(export)
 
 
 def main() -> None:
