@@ -67,9 +67,7 @@ def test_a_run_folder_is_a_model(tmp_path):
 @pytest.mark.skipif(find_spec("geoclip") is None, reason="its weights are in its package")
 def test_the_published_geoclip():
     lonlat = torch.tensor([[10.0, 20.0]])
-    assert torch.equal(
-        load("geoclip").embed(lonlat), probed_encoder("geoclip").embed(lonlat)
-    )
+    assert torch.equal(load("geoclip").embed(lonlat), probed_encoder("geoclip").embed(lonlat))
 
 
 def test_a_file_takes_its_name_at_the_end(tmp_path):

@@ -28,7 +28,7 @@ _PLACES = 2**14
 """Places compared with the images at once."""
 _SCORES = 2**24
 """Scores in memory at once: 64 MiB in float32."""
-_ROUNDING = 8
+ROUNDING = 8
 """Scores of unit vectors that differ by less, in units of the last place of 1, are equal."""
 
 
@@ -74,8 +74,8 @@ def geolocate_gallery(
     check_lonlat(gallery_lonlat, "gallery_lonlat")
     _check_count(count, len(gallery_lonlat))
     queries, scale = model.embed_images(images), float(model.scale().detach())
-    parts = _place_embeddings(model, gallery_lonlat.to(queries.device))
-    scores, index, total = _best(queries, parts, count, scale)
+    parts = place_embeddings(model, gallery_lonlat.to(queries.device))
+    scores, index, total = best_places(queries, parts, count, scale)
     probabilities = (scale * scores.double() - total[:, None]).exp()
     return Guesses(gallery_lonlat.cpu().double()[index], scores, probabilities)
 
@@ -117,7 +117,7 @@ def probability_map(model: GeoModel, images: Tensor, lonlat: Tensor) -> Tensor:
     """
     check_lonlat(lonlat)
     queries, scale = model.embed_images(images), model.scale()
-    parts = _place_embeddings(model, lonlat.to(queries.device))
+    parts = place_embeddings(model, lonlat.to(queries.device))
     return torch.cat([scale * (queries @ part.T) for part in parts], dim=1).softmax(dim=1)
 
 
@@ -202,7 +202,7 @@ def nearest_places(queries: Tensor, gallery: Tensor, count: int) -> tuple[Tensor
         )
     _check_count(count, len(gallery))
     check_finite_rows(gallery, "gallery embeddings")
-    scores, index, _ = _best(queries, gallery.split(_PLACES), count, scale=1.0)
+    scores, index, _ = best_places(queries, gallery.split(_PLACES), count, scale=1.0)
     return scores, index
 
 
@@ -211,22 +211,46 @@ def _check_count(count: int, places: int) -> None:
         raise DataError(f"count must be in 1..{places}, the number of places, got {count}")
 
 
-def _place_embeddings(model: GeoModel, lonlat: Tensor) -> Iterator[Tensor]:
-    """Embeddings of places, part by part."""
-    for part in lonlat.split(_PLACES):
+def place_embeddings(model: GeoModel, lonlat: Tensor) -> Iterator[Tensor]:
+    """Unit length embeddings of places, part by part.
+
+    Args:
+        model: whose location encoder embeds the places.
+        lonlat: ``(M, 2)`` degrees, on the device of the model.
+
+    Yields:
+        ``(m, D)``, the same parts for the same places.
+
+    Raises:
+        DataError: embeddings that are not finite.
+    """
+    start = 0
+    for places in lonlat.split(_PLACES):
         rows = min(_PLACES, model.location.rows_per_pass)
-        yield in_passes(model, model.encode_location, part, rows=rows)
+        part = in_passes(model, model.encode_location, places, rows=rows)
+        check_finite_rows(part, f"embeddings of places from row {start} on,")
+        yield part
+        start += len(part)
 
 
 @torch.no_grad()
-def _best(
+def best_places(
     queries: Tensor, parts: Iterable[Tensor], count: int, scale: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The best answers to each query from a gallery that comes in parts.
 
+    Args:
+        queries: ``(N, D)`` image embeddings, unit length.
+        parts: embeddings of the places, ``(m, D)`` each, finite, of the same type and device.
+        count: K, at most the number of places.
+        scale: inverse temperature.
+
     Returns:
         ``(N, K)`` scores, ``(N, K)`` rows of the gallery, and ``(N,)`` float64 logarithm of the
         sum of exp(scale * score) over the whole gallery, all on the CPU.
+
+    Raises:
+        DataError: no query, or an embedding of one that is not finite.
     """
     if len(queries) == 0:
         raise DataError("need at least one image")
@@ -236,7 +260,6 @@ def _best(
     total = queries.new_full((len(queries),), -torch.inf, dtype=torch.float64)
     start = 0
     for part in parts:
-        check_finite_rows(part, f"embeddings of places from row {start} on,")
         kept = min(count, start + len(part))
         merged = scores.new_empty(len(queries), kept), index.new_empty(len(queries), kept)
         size = max(1, _SCORES // len(part))
@@ -254,6 +277,20 @@ def _best(
     return *_sorted(scores, index), total.cpu()
 
 
+def ranked(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The best scores of each row, best first; of equals, the first columns come first.
+
+    Args:
+        scores: ``(n, M)``.
+        count: K, at most M.
+
+    Returns:
+        ``(n, K)`` scores and ``(n, K)`` int64 columns, on the CPU.
+    """
+    columns = _first_best(scores, count)
+    return _sorted(scores.gather(1, columns), columns)
+
+
 def _first_best(scores: Tensor, count: int) -> Tensor:
     """Columns of the best scores of each row in ascending order; of equals, the first columns.
 
@@ -265,7 +302,7 @@ def _first_best(scores: Tensor, count: int) -> Tensor:
         ``(n, min(count, M))`` int64.
     """
     count = min(count, scores.shape[1])
-    slack = _ROUNDING * torch.finfo(scores.dtype).eps
+    slack = ROUNDING * torch.finfo(scores.dtype).eps
     values, columns = scores.topk(min(count + 1, scores.shape[1]), dim=1)
     edge, columns = values[:, count - 1 : count], columns[:, :count].sort(dim=1).values
     crowded = (values[:, count:] >= edge - slack).any(dim=1)  # one more is as good as the last
@@ -286,7 +323,7 @@ def _sorted(scores: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         scores: ``(N, K)``.
         index: ``(N, K)`` rows of the gallery, ascending.
     """
-    slack = _ROUNDING * torch.finfo(scores.dtype).eps
+    slack = ROUNDING * torch.finfo(scores.dtype).eps
     order = scores.argsort(dim=1, descending=True)
     falls = scores.gather(1, order).diff(dim=1) < -slack
     level = torch.zeros_like(order)
