@@ -55,7 +55,7 @@ def run_on_ray(
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
     if started_here:
-        _connect(workers)
+        connect(workers)
     try:
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         count = workers or int(resources.get("CPU", 1))
@@ -81,7 +81,7 @@ def run_on_ray(
             ray.shutdown()
 
 
-def _connect(workers: int | None) -> None:
+def connect(workers: int | None) -> None:
     """Join the cluster of ``RAY_ADDRESS``, or start one on this machine."""
     import ray
 

@@ -42,7 +42,7 @@ def run_on_ray(work: BlockWork, missing: Sequence[int], workers: int | None, tol
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
     if started_here:
-        ray_engine._connect(workers)
+        ray_engine.connect(workers)
     try:
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         count = workers or int(resources.get("CPU", 1))
