@@ -17,16 +17,6 @@ def test_the_python_example_runs_and_knows_a_climate_zone(capsys):
     assert capsys.readouterr().out.strip() in namespace["task"].class_names
 
 
-@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda p: p.name)
-def test_the_python_examples_of_the_docs_run_one_after_the_other(page, capsys):
-    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
-    assert blocks
-    namespace: dict[str, object] = {}
-    for block in blocks:
-        exec(compile(block, page.name, "exec"), namespace)
-    assert capsys.readouterr().out.strip()
-
-
 def test_the_tables_are_those_of_the_committed_results():
     check = [sys.executable, str(ROOT / "benchmarks" / "tables.py"), "--check"]
     run = subprocess.run(check, capture_output=True, text=True, check=False)

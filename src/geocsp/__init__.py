@@ -22,7 +22,7 @@ from geocsp.location import LocationEncoder
 from geocsp.model import GeoModel, GeoPrior
 from geocsp.models import load, load_with_images
 from geocsp.objectives import Objective
-from geocsp.predict import fuse
+from geocsp.predict import ScoreKind, fuse
 from geocsp.registry import available, create
 from geocsp.times import times_of
 from geocsp.train.classifier import train_classifier
@@ -56,6 +56,7 @@ __all__ = [
     "Objective",
     "Precision",
     "PretrainSettings",
+    "ScoreKind",
     "SelfTraining",
     "Support",
     "available",

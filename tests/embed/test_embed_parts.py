@@ -9,13 +9,12 @@ import torch
 from torch.nn import functional as F
 
 import geocsp
-from geocsp.data.quarantine import Problem, write_quarantine
+from geocsp.data.quarantine import Problem, quarantine_beside, write_quarantine
 from geocsp.embed import Dtype, column_names, embed_places, untrained_encoder
-from geocsp.embed.atomic import replacing
-from geocsp.embed.quarantine import quarantine_beside
 from geocsp.embed.writers.text import write_text
 from geocsp.errors import DataError
 from geocsp.evaluate.probes import probed_encoder
+from geocsp.files import replacing
 from geocsp.models import load, location_of
 
 

@@ -49,7 +49,7 @@ def model():
 def cluster():
     tests = str(Path(__file__).parent)
     path = os.pathsep.join(filter(None, [tests, os.environ.get("PYTHONPATH")]))
-    os.environ["RAY_worker_niceness"] = "0"  # they would wait for the other tests
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112
     ray.init(
         address="local",
         num_cpus=2,

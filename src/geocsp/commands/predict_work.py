@@ -21,9 +21,9 @@ from geocsp.commands.pretrain_work import ImagesBar
 from geocsp.commands.shown import plain
 from geocsp.commands.sources import prepare, read_source
 from geocsp.data.options import ReadOptions
-from geocsp.embed.quarantine import quarantine_beside, quarantine_path
-from geocsp.embed.record import write_record
+from geocsp.data.quarantine import quarantine_beside, quarantine_path
 from geocsp.errors import DataError
+from geocsp.files import write_record
 from geocsp.fusion import Calibration, GuardedFusion, Mixture
 from geocsp.images.features import compute_features
 from geocsp.linear_prior import LinearPrior

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from geocsp import __version__
 from geocsp.embed.settings import EmbedSettings
 from geocsp.embed.sources import Points
-from geocsp.files import write_atomically
 from geocsp.location import LocationEncoder
 from geocsp.models import fingerprint_of
 
@@ -41,17 +37,3 @@ def describe(
         "name": settings.name,
         "as_list": settings.as_list,
     }
-
-
-def record_path(output: Path) -> Path:
-    """Where the record of an output without metadata is: ``out.csv`` has ``out.csv.json``."""
-    return output.with_name(f"{output.name}.json")
-
-
-def write_record(output: Path, about: Mapping[str, Any]) -> Path:
-    """Write the record beside an output.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    return write_atomically(record_path(output), json.dumps(about, indent=1).encode())

@@ -12,12 +12,11 @@ import pyarrow as pa
 
 from geocsp.data.assemble import Sieve
 from geocsp.data.options import ReadOptions
+from geocsp.data.quarantine import Quarantine, quarantine_beside, quarantine_path
 from geocsp.data.table import Floats
-from geocsp.embed.atomic import replacing
 from geocsp.embed.formats import Format
 from geocsp.embed.layout import Layout
-from geocsp.embed.quarantine import Quarantine, quarantine_beside, quarantine_path
-from geocsp.embed.record import describe, write_record
+from geocsp.embed.record import describe
 from geocsp.embed.settings import EmbedSettings
 from geocsp.embed.sources import Block, Points, open_points
 from geocsp.embed.vectors import embed_places
@@ -25,6 +24,7 @@ from geocsp.embed.writers.geojson import write_geojson
 from geocsp.embed.writers.parquet import write_parquet
 from geocsp.embed.writers.text import write_text
 from geocsp.errors import DataError
+from geocsp.files import replacing, write_record
 from geocsp.location import LocationEncoder
 
 OnProgress = Callable[[int, int], None]

@@ -164,11 +164,12 @@ def compute_features(
     return features
 
 
-def open_features(folder: Path) -> Features:
+def open_features(folder: str | Path) -> Features:
     """The features that :func:`compute_features` left in a folder.
 
     Raises:
         DataError: they are not there, not complete, or damaged.
     """
+    folder = Path(folder).expanduser()
     cache = FeatureCache.open(folder)
     return Features.of(read_written(folder / TABLE_FILE), cache)

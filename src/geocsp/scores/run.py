@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from geocsp.embed.quarantine import quarantine_beside
+from geocsp.data.quarantine import quarantine_beside
 from geocsp.errors import DataError
 from geocsp.evaluate.answers import Answers, join
 from geocsp.evaluate.classification import classification_metrics

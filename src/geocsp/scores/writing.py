@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from pyarrow import csv as arrow_csv
 from torch import Tensor
 
-from geocsp.embed.atomic import replacing
 from geocsp.errors import DataError
+from geocsp.files import replacing
 from geocsp.scores.blocks import ScoreBlock
 from geocsp.scores.options import PredictOptions
 
