@@ -13,7 +13,7 @@ import torch
 from app_model import CLASSES, classifier, geo_model, location, prior
 from app_server import SETTINGS, serving
 from fastapi.testclient import TestClient
-from synthetic_results import write_results
+from synthetic_results import ROWS, SyntheticRow, write_results
 from torch.nn import functional as F
 
 import geocsp
@@ -24,6 +24,7 @@ from geocsp.app.worker import BusyError, Worker
 from geocsp.coords import great_circle_km
 from geocsp.errors import DataError
 from geocsp.evaluate.geolocation import grid_places
+from geocsp.evaluate.results import Regime
 from geocsp.maps.natural_earth import Detail, on_land
 from geocsp.models import fingerprint_of
 
@@ -354,7 +355,8 @@ def test_a_spacing_without_land():
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "evaluation"
-    results = write_results(folder)
+    seen = SyntheticRow("csp-mc-bld", "CSP-MC-BLD", Regime.TRANSDUCTIVE)
+    results = write_results(folder, rows=(*ROWS, seen))
     (folder / "report.html").write_text("<!doctype html><title>All</title>")
     (folder / "classes").mkdir()
     (folder / "classes" / "0.html").write_text("<title>One</title>")
@@ -394,9 +396,11 @@ def test_report(run):
         assert [point[k] for k in ("mean", "low", "high")] == [
             found[k] for k in ("mean", "low", "high")
         ]
+    assert any("(transductive)" in row for _, _, row, _ in points)
     for task in said:
         for curve in task["curves"]:
-            assert curve["label"].startswith(facts["rows"][curve["row"].split(" (")[0]]["label"])
+            row, *told = curve["row"].split(" (")
+            assert curve["label"] == " (".join([facts["rows"][row]["label"], *told])
             labels = [point["labels"] for point in curve["points"]]
             assert labels == sorted(labels)
 

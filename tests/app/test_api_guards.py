@@ -157,7 +157,7 @@ def test_other_names_are_refused(client, host):
 
 def test_any_address_where_the_app_is_open_to_others():
     explorer = Explorer(location(), "x", settings=COARSE)
-    app = create_app(explorer, hosts=("localhost", "box.lan"), any_address=True)
+    app = create_app(explorer, hosts=("localhost", "Box.lan"), any_address=True)
     with TestClient(app, base_url="http://localhost") as client:
         for host, code in {
             "192.168.1.7:8765": 200,

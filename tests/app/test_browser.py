@@ -58,6 +58,28 @@ def test_a_similar_place_is_flown_to_and_colours_the_map(visitor):
     assert page.get_by_role("radio", name="Similar").is_checked()
 
 
+def test_the_legend_of_embeddings_has_no_numbers(visitor):
+    page = visitor.open()
+    page.locator("label[for=layer-embedding]").click()
+    page.locator("#legend").get_by_text("Like colours, like places").wait_for()
+    assert page.locator("#legend .ramp").count() == 0
+    assert page.locator("#alert").text_content() == ""
+
+
+def test_a_flight_goes_on_while_the_panel_is_used(visitor):
+    like = httpx.get(f"{visitor.url}/api/similar?lon=20&lat=20").json()["places"][0]
+    near = f"#place=20,20&view={like['lon'] - 30:.2f},{like['lat']:.2f},3"
+    page = visitor.open(near, reduced_motion="no-preference")
+    page.wait_for_selector("#place .places button")
+    page.evaluate(
+        """() => {
+          document.querySelector("#place .places button").click();
+          setTimeout(() => document.querySelector("#tab-about").click(), 300);
+        }"""
+    )
+    until(page, f"location.hash.includes('view={like['lon']:.2f},{like['lat']:.2f}')")
+
+
 def test_another_class_asks_for_other_tiles(visitor):
     page = visitor.open()
     assert visitor.asked("class=sea+ice")

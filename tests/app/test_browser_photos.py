@@ -12,6 +12,13 @@ ANSWER = {
     "image": [{"name": HOSTILE, "probability": 0.9}], "notes": [HOSTILE],
 }  # fmt: skip
 
+DROP = """() => {
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File(["x"], "x.jpg"));
+  const event = new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true });
+  if (document.body.dispatchEvent(event)) throw new Error("the browser leaves the page");
+}"""
+
 
 def asked(visitor, photo, **form):
     files = {"photo": (photo["name"], photo["buffer"], photo["mimeType"])}
@@ -72,6 +79,26 @@ def test_a_photo_without_a_place_can_be_put_on_the_map(visitor):
     told = asked(visitor, FOREST, lon=lon, lat=lat)
     assert rankings(card) == [as_shown(told["image"][:5]), as_shown(told["fused"][:5])]
     assert "place=" not in page.url
+
+
+def test_another_try_keeps_the_place_that_was_given(visitor):
+    failed = []
+
+    def fail(route):
+        failed.append(route.request.post_data_buffer)
+        route.fulfill(status=503, json={"detail": "busy"})
+
+    page = visitor.open("#tab=photos&place=12.5,41.9")
+    page.locator("#files").set_input_files(FOREST)
+    card = page.locator(".card")
+    card.get_by_text("No place known").wait_for()
+    page.route("**/api/photos", fail)
+    card.get_by_role("button", name="Use the chosen place").click()
+    card.get_by_text("busy").wait_for()
+    page.unroute("**/api/photos")
+    card.get_by_role("button", name="Try again").click()
+    card.get_by_text("41.90° N, 12.50° E · place given by hand").wait_for()
+    assert len(failed) == 1
 
 
 def test_bad_and_large_files_are_refused_each_on_its_card(visitor):
@@ -139,3 +166,7 @@ def test_a_model_of_places_says_that_it_takes_no_photos(visitor):
     page = visitor.open("#tab=photos", routes={"**/api/info": info})
     page.get_by_text("This model looks at places alone").wait_for()
     assert page.locator("#files").count() == 0
+    page.get_by_role("tab", name="About").click()
+    page.evaluate(DROP)
+    page.get_by_text("This model looks at places alone").wait_for()
+    assert page.locator(".card").count() == 0

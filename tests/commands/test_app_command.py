@@ -73,9 +73,9 @@ def running(*arguments):
         process.communicate()
 
 
-def get(port, path="/api/info"):
+def get(port, path="/api/info", host="localhost"):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    connection.request("GET", path)
+    connection.request("GET", path, headers={"Host": host})
     answer = connection.getresponse()
     return answer.status, answer.read()
 
@@ -156,6 +156,7 @@ def test_it_warns_of_what_is_open_and_what_is_lacking(tmp_path):
     with running(tmp_path / "features", *QUICK, "--host", "0.0.0.0") as (process, port, line):
         assert "at http://localhost:" in line
         assert b'"has_images":false' in get(port)[1]
+        assert get(port, host=f"{socket.gethostname()}:{port}")[0] == 200
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
     lacking, exposed = errors.splitlines()

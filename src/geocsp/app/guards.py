@@ -44,7 +44,8 @@ class Guard:
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str] = LOOPBACK, any_address: bool = False):
         self._app = app
-        self._hosts, self._any_address = frozenset(hosts), any_address
+        self._hosts = frozenset(host.lower() for host in hosts)
+        self._any_address = any_address
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or let it through."""

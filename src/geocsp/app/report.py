@@ -42,8 +42,8 @@ def curves_of(folder: Path) -> Report:
                 measure=measure,
                 curves=[
                     Curve(
-                        row=row if regime != Regime.TRANSDUCTIVE else f"{row} ({regime})",
-                        label=rows.get(row, row),
+                        row=f"{row}{_told(regime)}",
+                        label=f"{rows.get(row, row)}{_told(regime)}",
                         points=sorted(found, key=lambda point: point.labels),
                     )
                     for (row, regime), found in curves.items()
@@ -52,3 +52,8 @@ def curves_of(folder: Path) -> Report:
             for (task, measure), curves in points.items()
         ]
     )
+
+
+def _told(regime: str) -> str:
+    """What tells the rows of a regime from those of the usual one."""
+    return f" ({regime})" if regime == Regime.TRANSDUCTIVE else ""

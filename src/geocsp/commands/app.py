@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -97,7 +98,8 @@ def app(
 
                 webbrowser.open(address)
 
-        application = create_app(explorer, hosts=(*LOOPBACK, host), any_address=not inside)
+        names = (host,) if inside else (host, socket.gethostname())
+        application = create_app(explorer, hosts=(*LOOPBACK, *names), any_address=not inside)
         serve(application, listening, started)
 
 

@@ -28,7 +28,7 @@ export function kilometres([lon1, lat1], [lon2, lat2]) {
 
 export const distance = (km) => `${(km < 10 ? km.toFixed(1) : Math.round(km).toLocaleString("en"))} km`;
 
-export const megabytes = (bytes) => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
+export const megabytes = (bytes) => `${(bytes / 2 ** 20).toFixed(bytes < 10 * 2 ** 20 ? 1 : 0)} MB`;
 
 /** Longitude in [-180, 180). */
 export const wrapLon = (lon) => ((((lon + 180) % 360) + 360) % 360) - 180;

@@ -80,8 +80,8 @@ function draw({ title, low, high, unit, colours }) {
   const figure = byId("legend");
   const ramp = h("div", { class: "ramp", "aria-hidden": "true" });
   if (colours.length > 1) ramp.style.background = `linear-gradient(to right, ${colours.join(", ")})`;
-  const ends = h("div", { class: "ends" }, h("span", {}, short(low)), h("span", {}, short(high)));
+  const ends = () => h("div", { class: "ends" }, h("span", {}, short(low)), h("span", {}, short(high)));
   const caption = h("figcaption", {}, title, unit ? h("span", { class: "soft" }, ` ${unit}`) : null);
-  show(figure, caption, ...(colours.length > 1 ? [ramp, ends] : [h("p", { class: "soft" }, "Like colours, like places")]));
+  show(figure, caption, ...(colours.length > 1 ? [ramp, ends()] : [h("p", { class: "soft" }, "Like colours, like places")]));
   figure.hidden = false;
 }

@@ -69,7 +69,8 @@ function paint(info, now, before) {
   }
   if (now.opacity !== before?.opacity) world.opacity = now.opacity;
   if (String(now.place) !== String(before?.place)) world.place = now.place;
-  if (before && now.view && String(now.view.map(round)) !== String(world.view.map(round))) world.look(now.view);
+  const moved = before && now.view && now.view !== before.view; // anything else must not end a flight
+  if (moved && String(now.view.map(round)) !== String(world.view.map(round))) world.look(now.view);
 }
 
 const round = (value) => value.toFixed(2);

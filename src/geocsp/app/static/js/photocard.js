@@ -44,11 +44,12 @@ export class PhotoCard {
     this.#status.className = "soft small";
   }
 
-  fail(text) {
+  /** Say why there is no answer; `lonlat` is the place that was given, for another try. */
+  fail(text, lonlat) {
     this.element.removeAttribute("aria-busy");
     this.#status.textContent = text;
     this.#status.className = "bad small";
-    const retry = h("button", { type: "button", class: "link", on: { click: () => this.#tools.again(null) } }, "Try again");
+    const retry = h("button", { type: "button", class: "link", on: { click: () => this.#tools.again(lonlat) } }, "Try again");
     show(this.#body, h("p", {}, retry));
   }
 

@@ -17,6 +17,7 @@ import { Uploads } from "./uploads.js";
 export function startPhotos(info, tools) {
   if (!info.has_images) {
     show(byId("photos"), h("h2", {}, "Photos"), h("p", { class: "empty" }, "This model looks at places alone. Open a classifier with an image encoder (geocsp finetune writes one) to drop photos here."));
+    catchDrops(() => {}); // else the browser leaves the page for the file
     return;
   }
   const cards = h("ul", { class: "cards" });
@@ -33,7 +34,7 @@ export function startPhotos(info, tools) {
 
   const run = async (card, lonlat) => {
     if (card.file.size > info.max_upload_bytes) {
-      return card.fail(`This file has ${megabytes(card.file.size)}; at most ${megabytes(info.max_upload_bytes)} are taken.`);
+      return card.fail(`This file has ${megabytes(card.file.size)}; at most ${megabytes(info.max_upload_bytes)} are taken.`, lonlat);
     }
     card.wait();
     try {
@@ -41,7 +42,7 @@ export function startPhotos(info, tools) {
       card.answer(answer);
       announce(card.spoken);
     } catch (error) {
-      card.fail(isAbort(error) ? "Cancelled." : error.message);
+      card.fail(isAbort(error) ? "Cancelled." : error.message, lonlat);
       announce(`${card.file.name}: ${error.message}`);
     }
   };
