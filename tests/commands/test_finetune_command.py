@@ -90,10 +90,20 @@ def test_a_split_says_what_is_held_out_and_what_is_not_seen(photos, run, tmp_pat
         rows.append(f"{path},{at + 1},{at},{label},{split}")
     table = tmp_path / "photos.csv"
     table.write_text("\n".join(rows))
-    done = finetune(table, "-m", run, "-o", tmp_path / "out", "--json")
+    done = finetune(table, "-m", run, "-o", tmp_path / "out", "--json", "--license", "cc0-1.0")
     assert done.exit_code == 0, done.output
+    assert "cc0-1.0" in (tmp_path / "out" / "README.md").read_text()
     facts = json.loads(done.stdout)
     assert (facts["labelled"], facts["held_out"], facts["folds"]) == (30, 15, 1)
+
+
+def test_images_that_are_all_for_tests_are_told(photos, run, tmp_path, monkeypatch, capsys):
+    rows = [f"{path},1,1,a,test" for path in sorted(photos.glob("fox/[0-9]*.png"))]
+    table = tmp_path / "photos.csv"
+    table.write_text("\n".join(["image,lon,lat,label,split", *rows]))
+    told = fails([table, "-m", run, "-o", tmp_path / "out"], monkeypatch, capsys)
+    assert "none are left to train on" in told
+    assert told.count("\n") == 1
 
 
 def test_places_without_images_make_a_location_prior(run, tmp_path):
@@ -115,6 +125,7 @@ def test_places_without_images_make_a_location_prior(run, tmp_path):
         (["{photos}", "-m", "{tmp}/absent"], "does not exist"),
         (["{photos}", "-m", "{run}", "--preset", "{tmp}/absent.yaml"], "absent.yaml"),
         (["{tmp}/absent", "-m", "{run}"], "does not exist"),
+        (["{photos}", "-m", "{run}", "--preset", "satclip"], "leave out --preset, or take best"),
     ],
 )
 def test_wrong_input_is_one_line(arguments, message, photos, run, tmp_path, monkeypatch, capsys):

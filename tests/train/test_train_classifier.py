@@ -107,6 +107,22 @@ def test_blocks_are_whole_and_photos_of_one_place_stay_together():
     assert min(len(part) for part in parts) >= 10
 
 
+def test_images_without_place_are_held_out_too_where_places_are_few():
+    places = sample_sphere(60, torch.Generator().manual_seed(2))
+    places[20:] = float("nan")
+    placed = places.isfinite().all(dim=1)
+    parts = _parts(places, torch.zeros(60, dtype=torch.int64), placed)
+    assert len(parts) == 4
+    assert torch.equal(torch.cat(parts).sort().values, torch.arange(60))
+
+
+def test_one_class_is_nothing_to_learn():
+    given, _ = examples()
+    labels = np.where(given.label.codes == -1, -1, 1)
+    with pytest.raises(DataError, match="fewer than 2 classes"):
+        trained(given=replace(given, label=Categories(labels, NAMES)))
+
+
 def test_the_only_image_of_a_class_does_not_calibrate():
     given, _ = examples()
     codes = given.labels.numpy().copy()

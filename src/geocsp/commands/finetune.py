@@ -34,7 +34,10 @@ def finetune(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of blocks and training.")] = 0,
     licence: Annotated[
-        str | None, typer.Option(help="Licence of the training data, for the model card.")
+        str | None,
+        typer.Option(
+            "--license", "--licence", help="Licence of the training data, for the model card."
+        ),
     ] = None,
     allow_download: Annotated[
         bool,
@@ -56,7 +59,7 @@ def finetune(
     good): they choose whether the image head sees image features or the embedding that places have
     shaped, calibrate the product, and say where the place is to be trusted. Writes config.json,
     model.safetensors, a model card and finetune.json, for geocsp predict, map, geolocate and app. A
-    source without images makes a location prior.
+    published data set without images, such as sinr, makes a location prior.
 
     **Examples**
 

@@ -31,6 +31,7 @@ from geocsp.errors import DataError
 from geocsp.files import write_atomically
 from geocsp.images.base import ImageEncoder
 from geocsp.images.features import Features, compute_features, open_features
+from geocsp.location import LocationEncoder
 from geocsp.model import GeoModel
 from geocsp.models import geo_model_of, load, load_with_images, run_of
 from geocsp.presets import BEST, PRESETS, Preset, read_preset
@@ -71,6 +72,7 @@ def work(job: Job, *, as_json: bool, strict: bool) -> None:
     preset = replace(_preset(job), seed=job.seed)
     with one_line():
         examples, model = _examples(job)
+        _check_location(preset, model, job)
         trained, facts = _trained(job, preset, examples, model)
     facts |= {
         "seed": job.seed,
@@ -175,6 +177,22 @@ def _check_features(features: Features, encoder: ImageEncoder, source: str) -> N
         )
 
 
+def _check_location(preset: Preset, model: GeoModel | None, job: Job) -> None:
+    """A preset that trains the location encoder on has to have the one of the model."""
+    if model is None or preset.linear is not None:
+        return
+    ours, theirs = preset.build_location(0), model.location
+    if _shapes(ours) != _shapes(theirs):
+        raise DataError(
+            f"the preset trains a {type(ours).__name__} with other weights than the "
+            f"{type(theirs).__name__} of {job.model}; leave out --preset, or take best"
+        )
+
+
+def _shapes(location: LocationEncoder) -> dict[str, torch.Size]:
+    return {name: weights.shape for name, weights in location.state_dict().items()}
+
+
 def _trained(
     job: Job, preset: Preset, examples: Examples, model: GeoModel | None
 ) -> tuple[Saved, dict[str, Any]]:
@@ -213,6 +231,8 @@ def _divided(examples: Examples) -> tuple[Examples, Tensor | None]:
     tested = [code for code, name in enumerate(names) if name in _TEST]
     kept = np.flatnonzero(~np.isin(split.codes, tested))
     held = [code for code, name in enumerate(names) if name in _HELD_OUT]
+    if not len(kept):
+        raise DataError("all images are of a split for tests, and none are left to train on")
     rest = examples.take(kept)
     labels = rest.labels
     assert labels is not None

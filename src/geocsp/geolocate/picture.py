@@ -56,8 +56,9 @@ def picture(answer: Answer, lonlat: Tensor, *, even: bool) -> bytes:
 def cell_shares(answer: Answer, lonlat: Tensor, *, even: bool) -> NDArray[np.float64]:
     """The probability of each cell of a HEALPix grid in ring order, NaN where it has no place."""
     rows, weight = answer.scores.rows, answer.scores.stands_for
-    known = len(lonlat) if weight is None else int((weight > 1).sum()) // _DRAWN_IN_A_CELL
-    nside = min(_FINEST, max(1, math.isqrt(known // 12)))
+    drawn = 0 if weight is None else int((weight > 1).sum())
+    cells_known = drawn // _DRAWN_IN_A_CELL if drawn else len(lonlat)
+    nside = min(_FINEST, max(1, math.isqrt(cells_known // 12)))
     places = (lonlat if rows is None else lonlat[rows]).numpy()
     cells, size = healpix_cells(places, nside), 12 * nside**2
     share = np.bincount(cells, answer.scores.probabilities().numpy(), size)
@@ -103,7 +104,7 @@ def _draw_shares(axes: Axes, view: View, shares: NDArray[np.float64]) -> None:
     bar.ax.tick_params(colors=_INK, labelsize=8, length=2)
     bar.set_ticks(norm.inverse(np.linspace(0, 1, 6)))
     bar.ax.minorticks_off()
-    bar.ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g} %")
+    bar.ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.2g} %")
     width = f"{6520 / nside:,.0f} km"
     bar.set_label(f"probability in {width} × {width}", color=_INK, fontsize=8.5)
 

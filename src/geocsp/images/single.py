@@ -48,7 +48,10 @@ class Photo:
 def open_photo(
     source: Path | bytes, encoder: ImageEncoder, *, max_pixels: int = MAX_PIXELS
 ) -> Photo:
-    """Open a photo as :func:`geocsp.compute_features` would, so that its features are the same.
+    """Open a photo as :func:`geocsp.compute_features` would, so that its pixels are the same.
+
+    So are its features in float32; by default that function computes in bfloat16 where the device
+    has it.
 
     The pixels are turned as the camera's orientation says. Place and time come from the photo
     alone, a GeoTIFF's georeference or EXIF or XMP, not from files beside it. Safe in threads; put

@@ -42,7 +42,7 @@ class ClassifierReport:
     Attributes:
         labelled: labelled images that head and prior learned from.
         unlabelled: images without label that helped.
-        held_out: labelled images that calibrate, each by what was not trained on it.
+        held_out: labelled images, of classes that are trained on meanwhile, that calibrate, each by what was not trained on it.
         folds: parts in which they were held out in turn; 1 if they were held out for good.
         aligned: whether the image head takes embeddings that the places have shaped.
         gain: nats that the place takes off the loss of a held-out image, by cross-fitting.
@@ -90,6 +90,9 @@ def train_classifier(
 
     Returns:
         The classifier, in evaluation mode, and what happened.
+
+    The model may have seen the held-out images and their places, without labels, when it was
+    pre-trained; where nothing of them may be known, pre-train on others and give ``held_out``.
 
     Raises:
         DataError: no classes or features, labels out of range, too few of them with a place, or
@@ -180,6 +183,10 @@ class _Rows:
             raise DataError("the images have no classes; give a column or sub-folders of them")
         classes = examples.label.names
         check_labels(torch.where(labels == -1, 0, labels), len(features), len(classes))
+        if len(labels[labels != -1].unique()) < 2:
+            raise DataError(
+                "the labels are of fewer than 2 classes; there is nothing to tell apart"
+            )
         placed = lonlat.isfinite().all(dim=1)
         parts = [held] if held is not None else _parts(lonlat, labels, placed)
         folds = tuple(_Fold.of(part, labels) for part in parts)
@@ -225,9 +232,10 @@ def _parts(lonlat: Tensor, labels: Tensor, placed: Tensor) -> list[Tensor]:
             f"{_FOLDS * _ROWS_PER_BLOCK} are needed; label images at more places"
         )
     halvings = min(_MOST_HALVINGS, int(math.log2(len(different) / _ROWS_PER_BLOCK)))
-    fold = torch.arange(len(rows)) % _FOLDS
-    fold[here] = equal_blocks(different, halvings)[place] % _FOLDS
-    return [rows[fold == part] for part in range(min(_FOLDS, 2**halvings))]
+    folds = min(_FOLDS, 2**halvings)
+    fold = torch.arange(len(rows)) % folds
+    fold[here] = equal_blocks(different, halvings)[place] % folds
+    return [rows[fold == part] for part in range(folds)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-// Small helpers to build the page. Text is only ever inserted as text, never as HTML.
+// Small functions to build the page. Text is only ever inserted as text, never as HTML.
 
 const SVG = "http://www.w3.org/2000/svg";
 
