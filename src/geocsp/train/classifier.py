@@ -42,7 +42,8 @@ class ClassifierReport:
     Attributes:
         labelled: labelled images that head and prior learned from.
         unlabelled: images without label that helped.
-        held_out: labelled images, of classes that are trained on meanwhile, that calibrate, each by what was not trained on it.
+        held_out: labelled images that calibrate, each by what was not trained on it but on its
+            class; the only image of a class is not among them.
         folds: parts in which they were held out in turn; 1 if they were held out for good.
         aligned: whether the image head takes embeddings that the places have shaped.
         gain: nats that the place takes off the loss of a held-out image, by cross-fitting.
