@@ -29,19 +29,21 @@ import geocsp
 from geocsp.classifier import GeoClassifier
 from geocsp.coords import sample_sphere
 from geocsp.model import GeoModel
+from geocsp.presets import BEST
 from geocsp.train.finetune import train_image_head
 from geocsp.train.linear import LinearSettings, fit_linear_prior
 
 CLASSES = 20
-ENCODERS = ("space2vec-grid", "wrap")
+ENCODERS = ("best", "space2vec-grid", "wrap")
 ZOOMS = ((0, 2), (3, 5), (6, 8), (9, 12))
 TILES = 12
 
 
 def classifier(name: str) -> GeoClassifier:
-    """A classifier with a location encoder of default size over patches of random classes."""
+    """A classifier with the preset's location encoder, or one of default size, untrained."""
     torch.manual_seed(0)
-    location = geocsp.create("location", name).eval()
+    made = BEST.build_location(0) if name == "best" else geocsp.create("location", name)
+    location = made.eval()
     image = geocsp.create("image", "efficientnet-lite0", pixels=224)
     model = GeoModel(location, image.dim, image=image).eval()
     lonlat = sample_sphere(5000, torch.Generator().manual_seed(0))

@@ -20,8 +20,8 @@ FOLDER = ROOT / "benchmarks"
 
 
 def main() -> None:
-    names = ("study", "encoders", "location", "data", "train", "tune")
-    study, encoders, speed, data, train, tune = (
+    names = ("study", "encoders", "location", "data", "train", "tune", "app", "geolocate", "grid")
+    study, encoders, speed, data, train, tune, explorer, geolocate, grid = (
         json.loads((FOLDER / f"{name}.json").read_text()) for name in names
     )
     texts = {
@@ -32,6 +32,9 @@ def main() -> None:
         (FOLDER / "RESULTS.md", "location speed"): encoder_tables.speed(speed),
         (FOLDER / "RESULTS.md", "data"): reading(data),
         (FOLDER / "RESULTS.md", "training"): training(train),
+        (FOLDER / "RESULTS.md", "app"): app_table(explorer),
+        (FOLDER / "RESULTS.md", "geolocate"): geolocate_table(geolocate),
+        (FOLDER / "RESULTS.md", "grid"): grid_table(grid),
         (ROOT / "docs" / "encoders.md", "encodings"): encoder_tables.encodings(),
         (ROOT / "docs" / "encoders.md", "study"): encoder_tables.study(encoders),
     }
@@ -139,6 +142,44 @@ def training(results: dict) -> str:
             rows.append([title, shown(row[f"research recipe, {key}"]) if key == "s" else "", *ours])
         parts.append(f"**{row['what'].capitalize()}**\n\n{markdown_table(headings, rows)}")
     return "\n".join(parts)
+
+
+def app_table(results: dict) -> str:
+    encoders = results["encoders"]
+    rows = zip(*encoders.values(), strict=True)
+    cells = [
+        [each[0]["what"].strip(), *(f"{row['p50 ms']:.0f} ({row['p99 ms']:.0f})" for row in each)]
+        for each in rows
+    ]
+    return markdown_table(["ms: median (p99)", *encoders], cells)
+
+
+def geolocate_table(results: dict) -> str:
+    (facts,) = results.values()
+    rows = []
+    for what, value in facts.items():
+        if what == "machine":
+            continue
+        timed = isinstance(value, dict)
+        text = f"{value['clock']:.3g} ({value['processor']:.3g})" if timed else f"{value:,.6g}"
+        rows.append([what, text if not isinstance(value, bool) else ("yes" if value else "no")])
+    return markdown_table(["places of a grid 22.5 km wide", "clock (processor)"], rows)
+
+
+def grid_table(results: dict) -> str:
+    headings = ["cells", "values", "file", "cells/s", "times the model alone", "peak memory, MB"]
+    rows = [
+        [
+            f"{row['rows']:,} x {row['columns']:,}",
+            f"{row['values']}, {row['dtype']}",
+            row["output"].removeprefix("out."),
+            f"{row['cells a second']:,.0f}",
+            f"{row['times the model alone']:.1f}" if "times the model alone" in row else "",
+            f"{max(row['peak memory by the end, MB'].values()):,}",
+        ]
+        for row in (*results["rows"], *results["globe"])
+    ]
+    return markdown_table(headings, rows)
 
 
 def accuracy_table(facts: dict, task: str, measure: Measure) -> str:

@@ -3,36 +3,60 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import geocsp
-from geocsp.commands.app import app as explore
-from geocsp.commands.check import check
-from geocsp.commands.compare import compare
-from geocsp.commands.demo import demo
-from geocsp.commands.embed import embed
-from geocsp.commands.evaluate import evaluate
-from geocsp.commands.export import export
-from geocsp.commands.features import features
-from geocsp.commands.finetune import finetune
-from geocsp.commands.geolocate import geolocate
-from geocsp.commands.import_ import import_
-from geocsp.commands.map import map_
-from geocsp.commands.predict import predict
-from geocsp.commands.pretrain import pretrain
-from geocsp.commands.probe import probe
 from geocsp.errors import DataError, MissingExtraError
 
-app = typer.Typer(
-    name="geocsp",
-    help="Learn from geo-tagged images without labels.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,
-)
+_VERBS = {
+    "demo": "demo:demo",
+    "check": "check:check",
+    "features": "features:features",
+    "pretrain": "pretrain:pretrain",
+    "finetune": "finetune:finetune",
+    "evaluate": "evaluate:evaluate",
+    "compare": "compare:compare",
+    "probe": "probe:probe",
+    "predict": "predict:predict",
+    "embed": "embed:embed",
+    "map": "map:map_",
+    "geolocate": "geolocate:geolocate",
+    "app": "app:app",
+    "import": "import_:import_",
+    "export": "export:export",
+}
+"""Module in ``geocsp.commands`` and function of each verb, imported when it is asked for."""
+
+
+class _Verbs(TyperGroup):
+    """Imports one verb, not all of them, so that a command starts sooner."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(_VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # of click, or the copy in typer
+        if cmd_name not in _VERBS:
+            return None
+        module, _, function = _VERBS[cmd_name].partition(":")
+        verb = _typer()
+        verb.command(cmd_name)(getattr(import_module(f"geocsp.commands.{module}"), function))
+        return typer.main.get_command(verb)
+
+
+def _typer() -> typer.Typer:
+    return typer.Typer(
+        name="geocsp",
+        add_completion=False,
+        rich_markup_mode="markdown",
+        pretty_exceptions_enable=False,
+    )
+
+
+app = _typer()
 
 
 def _show_version(asked: bool) -> None:
@@ -41,30 +65,13 @@ def _show_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(cls=_Verbs, no_args_is_help=True)
 def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Version.")
     ] = False,
 ) -> None:
     """Learn from geo-tagged images without labels."""
-
-
-app.command("demo")(demo)
-app.command("check")(check)
-app.command("features")(features)
-app.command("pretrain")(pretrain)
-app.command("finetune")(finetune)
-app.command("evaluate")(evaluate)
-app.command("compare")(compare)
-app.command("probe")(probe)
-app.command("predict")(predict)
-app.command("embed")(embed)
-app.command("map")(map_)
-app.command("geolocate")(geolocate)
-app.command("app")(explore)
-app.command("import")(import_)
-app.command("export")(export)
 
 
 def main() -> None:
