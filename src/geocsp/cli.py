@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 import geocsp
 from geocsp.errors import DataError, MissingExtraError
 
-_VERBS = {
+VERBS = {
     "demo": "demo:demo",
     "check": "check:check",
     "features": "features:features",
@@ -36,12 +36,12 @@ class _Verbs(TyperGroup):
     """Imports one verb, not all of them, so that a command starts sooner."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return list(_VERBS)
+        return list(VERBS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # of click, or the copy in typer
-        if cmd_name not in _VERBS:
+        if cmd_name not in VERBS:
             return None
-        module, _, function = _VERBS[cmd_name].partition(":")
+        module, _, function = VERBS[cmd_name].partition(":")
         verb = _typer()
         verb.command(cmd_name)(getattr(import_module(f"geocsp.commands.{module}"), function))
         return typer.main.get_command(verb)

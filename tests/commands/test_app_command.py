@@ -22,10 +22,7 @@ from geocsp.model import GeoModel
 CALL = """
 import sys
 import geocsp.cli
-from geocsp.commands.app import app
 {before}
-if not any(command.callback is app for command in geocsp.cli.app.registered_commands):
-    geocsp.cli.app.command("app")(app)
 sys.argv = ["geocsp", "app", *sys.argv[1:]]
 geocsp.cli.main()
 """
