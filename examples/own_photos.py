@@ -36,31 +36,25 @@ def stand_in(folder: Path, count: int = 3000) -> Path:
 
 folder = Path(sys.argv[1]) if len(sys.argv) > 1 else stand_in(Path(tempfile.mkdtemp()))
 table = split_table(geocsp.read(folder), Buffered(SpatialBlocks(), km=150))
-encoder = EfficientNetLite0(pixels=64)
-features = geocsp.compute_features(encoder, table)
-codes, parts = features.table.split.codes, features.table.split.names
-rows = {part: np.flatnonzero(codes == code) for code, part in enumerate(parts)}
-seen, test = features.take(rows["train"]), features.take(rows["test"])
+features = geocsp.compute_features(EfficientNetLite0(pixels=64), table)
+split = features.table.split
+rows = [np.flatnonzero(split.codes == split.names.index(part)) for part in ("train", "test")]
+seen, test = map(features.take, rows)
 lonlat = torch.from_numpy(seen.table.lonlat).float()
 model = BEST.build_model(features.shape[1], seed=0)  # no labels so far
 model.standardise_by(seen)
 geocsp.pretrain(model, BEST.build_objective(0), seen.read(), lonlat, BEST.pretrain, seed=0)
 
-labels = seen.table.labels
-few = Shot(ratio=0.15).rows(labels, seed=0)
-shown = np.full_like(labels, -1)  # -1 = no label
-shown[few] = labels[few]
+few = Shot(ratio=0.15).rows(seen.table.labels, seed=0)
+shown = np.full_like(seen.table.labels, -1)  # -1 = no label
+shown[few] = seen.table.labels[few]
 label = Categories(shown, seen.table.class_names)
 examples = geocsp.Examples(seen, lonlat, label=label)
 classifier, report = geocsp.train_classifier(BEST, model, examples, seed=0)
 print(report)
 
 image, places = test.read(), torch.from_numpy(test.table.lonlat).float()
-truth = torch.from_numpy(test.table.labels)
-answers = {
-    "image": classifier.image_probabilities(image),
-    "image and place": classifier.probabilities(image, places),
-}
-for name, answer in answers.items():
-    accuracy = (answer.argmax(dim=1) == truth).double().mean()
+alone, fused = classifier.image_probabilities(image), classifier.probabilities(image, places)
+for name, answer in (("image", alone), ("image and place", fused)):
+    accuracy = (answer.argmax(dim=1).numpy() == test.table.labels).mean()
     print(f"{name}: {accuracy:.1%} of {len(test)} test images with {len(few)} labels")

@@ -300,13 +300,20 @@ def is_alive(pid):
         return False
 
 
+def heed_interrupts():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # tests in the background inherit that they do not
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 def test_no_process_outlives_the_one_that_started_it(tmp_path, end):
     body = f"launch(announce, Path({str(tmp_path)!r}), devices=2, accelerator=Accelerator.CPU)"
     files = [tmp_path / "0", tmp_path / "1"]
     with subprocess.Popen(
-        [sys.executable, script(tmp_path, body)], env=environment(), stderr=subprocess.DEVNULL
+        [sys.executable, script(tmp_path, body)],
+        env=environment(),
+        stderr=subprocess.DEVNULL,
+        preexec_fn=heed_interrupts,
     ) as parent:
         wait_until(lambda: all(f.exists() and f.read_text() for f in files))
         parent.send_signal(end)

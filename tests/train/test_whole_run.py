@@ -230,7 +230,7 @@ def test_pixels_train_the_encoder_along(tmp_path):
 
 
 def test_a_run_that_could_not_be_saved_is_not_finished(tmp_path, monkeypatch):
-    def full(self, folder):
+    def full(self, folder, card):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
