@@ -304,16 +304,28 @@ def heed_interrupts():
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # tests in the background inherit that they do not
 
 
+def ignore_interrupts():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
-def test_no_process_outlives_the_one_that_started_it(tmp_path, end):
+@pytest.mark.parametrize(
+    ("end", "before"),
+    [
+        (signal.SIGINT, heed_interrupts),
+        (signal.SIGKILL, heed_interrupts),
+        (signal.SIGKILL, ignore_interrupts),
+    ],
+    ids=["interrupted", "killed", "killed under nohup"],
+)
+def test_no_process_outlives_the_one_that_started_it(tmp_path, end, before):
     body = f"launch(announce, Path({str(tmp_path)!r}), devices=2, accelerator=Accelerator.CPU)"
     files = [tmp_path / "0", tmp_path / "1"]
     with subprocess.Popen(
         [sys.executable, script(tmp_path, body)],
         env=environment(),
         stderr=subprocess.DEVNULL,
-        preexec_fn=heed_interrupts,
+        preexec_fn=before,
     ) as parent:
         wait_until(lambda: all(f.exists() and f.read_text() for f in files))
         parent.send_signal(end)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import signal
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -65,6 +66,8 @@ def start(function: Callable[..., _Result], arguments: tuple[Any, ...], strategy
 def _work(rank: int, strategy: Any, folder: Path) -> None:
     """What each new process does."""
     os.environ["LOCAL_RANK"] = str(rank)
+    # the end of the parent comes as this signal, which what nohup started would ignore
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with echoes_held_back():
             meet(strategy)
