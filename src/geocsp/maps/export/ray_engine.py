@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geocsp.errors import DataError, MissingExtraError
-from geocsp.images import ray_engine
+from geocsp.cluster import shared_out
+from geocsp.errors import DataError
 from geocsp.maps.export.work import BlockWork, OnBlock
 
 
@@ -33,38 +33,11 @@ def run_on_ray(work: BlockWork, missing: Sequence[int], workers: int | None, tol
         DataError: values that cannot be written, or no cluster can be joined.
         RuntimeError: the workers failed in another way.
     """
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise MissingExtraError("ray", "ray") from error
-    started_here = not ray.is_initialized()
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    if started_here:
-        ray_engine.connect(workers)
-    try:
-        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        count = workers or int(resources.get("CPU", 1))
-        ray.data.DataContext.get_current().enable_progress_bars = False
-        items = [{"block": block} for block in missing]
-        done = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
-            _Worker,
-            fn_constructor_args=(ray.put(work),),
-            batch_size=1,
-            num_gpus=1 if work.cells.device.type == "cuda" else 0,
-            compute=ray.data.ActorPoolStrategy(size=min(count, len(missing))),
-        )
-        for row in done.iter_rows():
-            if row["error"]:
-                raise DataError(row["error"])
+    items = [{"block": block} for block in missing]
+    on_gpu = work.cells.device.type == "cuda"
+    with closing(shared_out(items, _Worker, (work,), workers=workers, on_gpu=on_gpu)) as done:
+        for row in done:
             told(int(row["block"]), int(row["clipped"]))
-    except ray.exceptions.RayError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise RuntimeError(f"a Ray worker failed: {reason}") from error
-    finally:
-        if started_here:
-            ray.shutdown()
 
 
 class _Worker:
